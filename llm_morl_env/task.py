@@ -1,0 +1,102 @@
+"""`Task`: problems in splits, the rewards that score them, and the tokenizer that counts lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, overload
+
+import numpy as np
+from llm_morl_rewards import Problem, RewardVector
+from numpy.typing import NDArray
+
+from llm_morl_env.tokenizer import TextTokenizer
+
+
+class Grammar(Protocol):
+    """Which tokens may follow a partial response, for the token views' action masks. Stateless and picklable."""
+
+    def allowed(self, problem: Problem, response_ids: Sequence[int]) -> NDArray[np.bool_]:
+        """Mask over the vocabulary, (V,), a fresh array; at least one entry is True."""
+
+
+class Transform(Protocol):
+    """A small frozen object that makes a task of a task: noise, gating, scaling, a preference in the prompt."""
+
+    def __call__(self, task: Task) -> Task:
+        """The transformed task; the given one is left as it was."""
+
+
+@dataclass(frozen=True)
+class Task(Sequence[Problem]):
+    """A sequence of problems with the rewards that score them; immutable and picklable.
+
+    As a sequence it shows its current ``split``; a slice of a task is a task.
+
+    Args:
+        name: For messages and reports.
+        problems: Problems by split; ``train`` and ``eval`` at least. May be lazy and practically endless.
+        rewards: The objectives.
+        tokenizer: Counts lengths, cuts responses, and is the action space of the token views.
+        max_prompt_tokens: Longest prompt that the token views' observation holds.
+        max_response_tokens: A response is cut there before it is scored.
+        grammar: For action masks; None allows every token.
+        split: The split shown.
+    """
+
+    name: str
+    problems: Mapping[str, Sequence[Problem]]
+    rewards: RewardVector
+    tokenizer: TextTokenizer
+    max_prompt_tokens: int
+    max_response_tokens: int
+    grammar: Grammar | None = None
+    split: str = "train"
+
+    def __post_init__(self) -> None:
+        for needed in ("train", "eval"):
+            if not len(self.problems.get(needed, ())):
+                raise ValueError(f"task {self.name!r}: the split {needed!r} holds no problems")
+        for limit in ("max_prompt_tokens", "max_response_tokens"):
+            if getattr(self, limit) < 1:
+                raise ValueError(f"task {self.name!r}: {limit} must be at least 1, got {getattr(self, limit)}")
+        self._check_split(self.split)
+
+    def _check_split(self, split: str) -> None:
+        if split not in self.problems:
+            raise ValueError(f"task {self.name!r}: split must be one of {sorted(self.problems)}, got {split!r}")
+
+    def __len__(self) -> int:
+        return len(self.problems[self.split])
+
+    @overload
+    def __getitem__(self, index: int) -> Problem: ...
+    @overload
+    def __getitem__(self, index: slice) -> Task: ...
+    def __getitem__(self, index: int | slice) -> Problem | Task:
+        current = self.problems[self.split]
+        if isinstance(index, slice):
+            return replace(self, problems={**self.problems, self.split: current[index]})
+        if not -len(current) <= index < len(current):
+            raise IndexError(f"problem {index} is out of range: the split {self.split!r} has {len(current)} problems")
+        return current[index]
+
+    def __iter__(self) -> Iterator[Problem]:
+        return iter(self.problems[self.split])
+
+    def with_split(self, split: str) -> Task:
+        """The same task, showing another split."""
+        self._check_split(split)
+        return replace(self, split=split)
+
+    def cut(self, response: str) -> tuple[str, str]:
+        """The response as it is scored, and why it ended: ``"stop"``, or ``"length"`` where it was cut at the cap."""
+        text, was_cut = self.tokenizer.truncate(response, self.max_response_tokens)
+        return text, "length" if was_cut else "stop"
+
+    def score(
+        self, problems: Sequence[Problem], responses: Sequence[str], group: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float32]:
+        """Rewards (N, K) of responses that were cut already, as environments return them: float32 inside the bounds."""
+        low, high = self.rewards.low.astype(np.float32), self.rewards.high.astype(np.float32)
+        return np.clip(self.rewards(problems, responses, group).astype(np.float32), low, high)
