@@ -23,7 +23,7 @@ NEEDS = frozenset({"gradients.exact", "gradients.jvp", "realised", "validation"}
 
 
 def frozen_array(
-    name: str, value: ArrayLike, shape: tuple[int | None, ...], *, nan: bool = False
+    name: str, value: ArrayLike, shape: tuple[int | None, ...], *, nan: bool = False, inf: bool = False
 ) -> NDArray[np.float64]:
     """A read-only float64 copy of ``value``, its shape and finiteness checked.
 
@@ -31,19 +31,19 @@ def frozen_array(
         name: The parameter, as an error shall call it.
         value: Anything array-like.
         shape: The expected shape; None stands for any length.
-        nan: Whether NaN entries are allowed (infinities never are).
+        nan: Whether NaN entries are allowed.
+        inf: Whether infinite entries are allowed.
 
     Raises:
-        ValueError: If the shape differs or an entry is not finite.
+        ValueError: If the shape differs or an entry is NaN or infinite against the above.
     """
     array = np.array(value, dtype=np.float64)
     if array.ndim != len(shape) or any(e is not None and e != s for e, s in zip(shape, array.shape, strict=True)):
         expected = "(" + ", ".join("any" if length is None else str(length) for length in shape) + ")"
         raise ValueError(f"{name} must have shape {expected}, got {array.shape}")
-    bad = np.isinf(array) if nan else ~np.isfinite(array)
+    bad = (np.isnan(array) & (not nan)) | (np.isinf(array) & (not inf))
     if bad.any():
-        first = np.argwhere(bad)[0].tolist()
-        raise ValueError(f"{name} must be finite{' or NaN' if nan else ''}, got {array[bad][0]} at index {first}")
+        raise ValueError(f"{name}: {array[bad][0]} is not allowed, got it at index {np.argwhere(bad)[0].tolist()}")
     array.setflags(write=False)
     return array
 
@@ -68,8 +68,8 @@ class Objectives:
 
     Args:
         names: K distinct names.
-        low: Lower bounds (K,), finite.
-        high: Upper bounds (K,), finite, above ``low``.
+        low: Lower bounds (K,), -inf where none is declared.
+        high: Upper bounds (K,), above ``low``, inf where none is declared.
     """
 
     names: tuple[str, ...]
@@ -81,8 +81,8 @@ class Objectives:
         if not names or len(set(names)) != len(names):
             raise ValueError(f"Objectives(names=) must be distinct and at least one, got {names}")
         object.__setattr__(self, "names", names)
-        object.__setattr__(self, "low", frozen_array("Objectives(low=)", low, (len(names),)))
-        object.__setattr__(self, "high", frozen_array("Objectives(high=)", high, (len(names),)))
+        object.__setattr__(self, "low", frozen_array("Objectives(low=)", low, (len(names),), inf=True))
+        object.__setattr__(self, "high", frozen_array("Objectives(high=)", high, (len(names),), inf=True))
         if (self.low >= self.high).any():
             raise ValueError(f"Objectives: every low must be below its high, got low={self.low}, high={self.high}")
 
@@ -97,8 +97,8 @@ class Signals:
     Args:
         rewards: (N, K); NaN where an objective does not apply to a response.
         group: int64 (N,), the prompt of each response. Groups may be ragged and interleaved.
-        low: Declared lower bounds (K,).
-        high: Declared upper bounds (K,).
+        low: Declared lower bounds (K,), -inf where there is none.
+        high: Declared upper bounds (K,), inf where there is none.
         preference: (K,) non-negative static priorities of the user; ones where there are none.
         level: Where the estimator applies the weights, ``"reward"`` or ``"advantage"``.
         step: Index of the training step, from 0.
@@ -108,7 +108,7 @@ class Signals:
         validation: (K,) reward vector of the current policy on held-out problems.
 
     Raises:
-        ValueError: If a shape differs from the above or a value is not finite (NaN is allowed in ``rewards`` only).
+        ValueError: If a shape differs from the above or a value is not finite where the above does not allow it.
     """
 
     rewards: NDArray[np.float64]
@@ -129,7 +129,8 @@ class Signals:
         object.__setattr__(self, "rewards", rewards)
         object.__setattr__(self, "group", frozen_group(self.group, n))
         for name in ("low", "high", "preference"):
-            object.__setattr__(self, name, frozen_array(f"Signals({name}=)", getattr(self, name), (k,)))
+            bound = name != "preference"
+            object.__setattr__(self, name, frozen_array(f"Signals({name}=)", getattr(self, name), (k,), inf=bound))
         for name, shape in (("gramian", (k, k)), ("influence", (k,)), ("realised", (k,)), ("validation", (k,))):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, frozen_array(f"Signals({name}=)", getattr(self, name), shape))
