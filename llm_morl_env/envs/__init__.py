@@ -1,0 +1,1 @@
+"""The views of a task as environments: tokens, whole responses, batches of responses."""

@@ -1,0 +1,146 @@
+"""`TokenEnv`: one token is one step."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, Literal, get_args
+
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+from numpy.typing import NDArray
+
+from llm_morl_env.envs.base import TaskEnv, read_answer
+from llm_morl_env.task import Task
+
+ObsMode = Literal["ids", "onehot"]
+Observation = NDArray[np.int64] | NDArray[np.float32]
+
+
+class TokenEnv(TaskEnv[Observation, np.int64]):
+    """The token view of a task: the response is written token by token and scored at its end.
+
+    ## Description
+    A token-level Markov decision process over the environment's tokenizer, for algorithms that need ``Discrete``
+    actions. The decoded text is scored exactly as in the text view, so the rewards of an episode add up to the reward
+    of its text.
+
+    ## Observation Space
+    With L = ``max_prompt_tokens + max_response_tokens`` and V the vocabulary's size: the prompt's ids, right-aligned
+    (so the response always starts at the same place) and, where it is too long, cut at its *beginning* (the request
+    stands at the end); then the ids written so far; the rest is padding. ``obs_mode="ids"``: int64 Box (L,) in 0..V-1.
+    ``obs_mode="onehot"``: float32 Box (L * V,), one row of V a position (large; small vocabularies only).
+
+    ## Action Space
+    ``Discrete(V)``. `action_masks` (bool) and ``info["action_mask"]`` (int8) tell which tokens the task's grammar lets
+    follow; without a grammar, all but padding and begin-of-sequence. The mask is advice: any token may be taken.
+
+    ## Reward Space
+    float32 Box (K,). Zero until the last step; the text's reward there.
+
+    ## Starting State
+    A problem drawn uniformly from the split, or ``reset(options={"problem": i, "split": "train" | "eval" | ...})``;
+    nothing written.
+
+    ## Episode Termination
+    At the end-of-sequence token, or after ``max_response_tokens`` steps: the response is scored then too, so it is
+    ``terminated=True`` with ``info["finish_reason"] == "length"``. (Also where the decoded text is longer than the cap
+    in its canonical encoding, and so was cut.) ``info["response"]`` holds the scored text on the last step, and is
+    empty before.
+
+    ## Arguments
+    task: The `Task`.
+    obs_mode: ``"ids"`` or ``"onehot"``.
+    render_mode: None, ``"ansi"`` or ``"human"``.
+
+    ## Credits
+    Vector rewards follow MO-Gymnasium (Felten et al. 2023); action masks Gymnasium's Taxi and sb3-contrib.
+    """
+
+    def __init__(self, task: Task, *, obs_mode: str = "ids", render_mode: str | None = None) -> None:
+        if obs_mode not in get_args(ObsMode):
+            raise ValueError(f"obs_mode must be one of {get_args(ObsMode)}, got {obs_mode!r}")
+        super().__init__(task, render_mode=render_mode)
+        # Zero before the end must be inside the bounds too.
+        low, high = np.minimum(self.reward_space.low, 0.0), np.maximum(self.reward_space.high, 0.0)
+        self.reward_space = Box(low, high, dtype=np.float32)
+        self.obs_mode = obs_mode
+        vocab_size, length = task.tokenizer.vocab_size, task.max_prompt_tokens + task.max_response_tokens
+        if obs_mode == "ids":
+            self.observation_space = Box(0, vocab_size - 1, (length,), np.int64)
+        else:
+            self.observation_space = Box(0.0, 1.0, (length * vocab_size,), np.float32)
+        self.action_space = Discrete(vocab_size)
+        self._ids = np.empty(0, np.int64)
+        self._length = 0
+        self._mask = np.empty(0, np.bool_)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Begin an episode: the prompt's ids, which problem it is, and the first action mask."""
+        task = self.task
+        prompt = task.tokenizer.encode(self._begin(seed, options).prompt)[-task.max_prompt_tokens :]
+        self._ids = np.full(task.max_prompt_tokens + task.max_response_tokens, task.tokenizer.pad_id, np.int64)
+        self._ids[task.max_prompt_tokens - len(prompt) : task.max_prompt_tokens] = prompt
+        self._length = 0
+        self._mask = self._allowed()
+        return self._observation(), self._with_mask(self._info())
+
+    def step(self, action: int | np.int64) -> tuple[Observation, NDArray[np.float32], bool, bool, dict[str, Any]]:
+        """Write a token.
+
+        Returns:
+            Observation, rewards (K,), whether the response ended, False, info.
+
+        Raises:
+            RuntimeError: If no episode is running.
+            TypeError: If the action is no integer.
+            ValueError: If it is not in the vocabulary.
+        """
+        self._running()
+        token, tokenizer = operator.index(action), self.task.tokenizer
+        if not 0 <= token < tokenizer.vocab_size:
+            raise ValueError(f"TokenEnv.step: the action must lie in 0..{tokenizer.vocab_size - 1}, got {action!r}")
+        self._ids[self.task.max_prompt_tokens + self._length] = token
+        self._length += 1
+        stopped = token == tokenizer.eos_id
+        terminated = stopped or self._length == self.task.max_response_tokens
+        rewards = np.zeros(self.reward_dim, np.float32)
+        if terminated:
+            response, reason = read_answer(self.task, self._written())
+            rewards = self._finish(response, reason if stopped else "length")
+        self._mask = self._allowed()
+        return self._observation(), rewards, terminated, False, self._with_mask(self._step_info())
+
+    def action_masks(self) -> NDArray[np.bool_]:
+        """Which tokens may follow, bool (V,), a fresh array; after the end, only the end-of-sequence token."""
+        if self._problem is None:
+            raise RuntimeError("TokenEnv.action_masks: there is no episode yet, call reset first")
+        return self._mask.copy()
+
+    def _written(self) -> NDArray[np.int64]:
+        start = self.task.max_prompt_tokens
+        return self._ids[start : start + self._length]
+
+    def _allowed(self) -> NDArray[np.bool_]:
+        tokenizer, grammar = self.task.tokenizer, self.task.grammar
+        if self._result is not None:
+            mask = np.zeros(tokenizer.vocab_size, np.bool_)
+        elif grammar is not None:
+            return grammar.allowed(self._running(), self._written().tolist())
+        else:
+            mask = np.ones(tokenizer.vocab_size, np.bool_)
+            mask[[tokenizer.pad_id, tokenizer.bos_id]] = False
+        mask[tokenizer.eos_id] = True  # a vocabulary may use one token for all three
+        return mask
+
+    def _with_mask(self, info: dict[str, Any]) -> dict[str, Any]:
+        return {**info, "action_mask": self._mask.astype(np.int8)}
+
+    def _observation(self) -> Observation:
+        if self.obs_mode == "ids":
+            return self._ids.copy()
+        vocab_size = self.task.tokenizer.vocab_size
+        rows = np.zeros((len(self._ids), vocab_size), np.float32)
+        rows[np.arange(len(self._ids)), self._ids] = 1.0
+        return rows.reshape(-1)

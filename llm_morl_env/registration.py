@@ -1,0 +1,182 @@
+"""Ids, and the functions behind them. The tables are read-only and in plain sight.
+
+Tasks and views are named by import path, so that importing this module loads neither the rewards' scipy nor any task.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import gymnasium as gym
+
+if TYPE_CHECKING:
+    from gymnasium.vector import AutoresetMode
+
+    from llm_morl_env.envs.base import TaskEnv
+    from llm_morl_env.envs.vector import TextVectorEnv
+    from llm_morl_env.task import Task, Transform
+    from llm_morl_env.tokenizer import TextTokenizer
+    from llm_morl_rewards import Problem, RewardVector
+
+#: Makers of tasks, by the ``task=`` keyword of the ids.
+TASKS: Mapping[str, str] = MappingProxyType({"toolcall": "llm_morl_env.tasks.toolcall:toolcall_task"})
+#: Environments of one episode at a time, by ``view=``.
+VIEWS: Mapping[str, str] = MappingProxyType(
+    {"token": "llm_morl_env.envs.token:TokenEnv", "text": "llm_morl_env.envs.text:TextEnv"}
+)
+#: Batched environments, by ``view=``.
+VECTOR_VIEWS: Mapping[str, str] = MappingProxyType({"text": "llm_morl_env.envs.vector:TextVectorEnv"})
+#: Task by id. A change of a task's prompts, rewards or tokenizer is a new version of its id.
+IDS: Mapping[str, str] = MappingProxyType({"ToolCall-MO-v0": "toolcall"})
+#: Second names, in MO-Gymnasium's habit of lower case.
+ALIASES: Mapping[str, str] = MappingProxyType({"mo-toolcall-v0": "ToolCall-MO-v0"})
+
+
+def register() -> None:
+    """Register the ids with Gymnasium; an alias shares the spec of its id. Ids that are there already stay."""
+    for env_id, task in IDS.items():
+        if env_id not in gym.registry:
+            gym.register(
+                env_id,
+                entry_point=f"{__name__}:make_env",
+                vector_entry_point=f"{__name__}:make_vector_env",
+                disable_env_checker=True,  # it warns of vector rewards
+                kwargs={"task": task},
+            )
+    for alias, env_id in ALIASES.items():
+        gym.registry.setdefault(alias, gym.registry[env_id])
+
+
+def make_env(
+    *,
+    task: str,
+    view: str = "token",
+    split: str = "train",
+    render_mode: str | None = None,
+    obs_mode: str | None = None,
+    **task_kwargs: Any,
+) -> TaskEnv[Any, Any]:
+    """Make an environment of one episode at a time; the ids' entry point.
+
+    Args:
+        task: Name of the task, see `TASKS`.
+        view: See `VIEWS`.
+        split: Split that `reset` draws from unless its options say otherwise.
+        render_mode: None, ``"ansi"`` or ``"human"``.
+        obs_mode: Of the token view: ``"ids"`` (its default) or ``"onehot"``.
+        task_kwargs: For the task's maker, ``transforms`` among them.
+
+    Raises:
+        ValueError: If a name is unknown, or ``obs_mode`` is given to a view without one.
+        TypeError: If the task knows no such keyword.
+    """
+    made = make_task(task, **task_kwargs).with_split(split)
+    view_kwargs = {} if obs_mode is None else {"obs_mode": obs_mode}
+    if view_kwargs and view != "token":
+        raise ValueError(f"obs_mode={obs_mode!r} belongs to view='token', got view={view!r}")
+    env: TaskEnv[Any, Any] = _look_up("view", VIEWS, view)(made, render_mode=render_mode, **view_kwargs)
+    return env
+
+
+def make_vector_env(
+    num_envs: int = 1,
+    *,
+    task: str,
+    group_size: int = 1,
+    view: str = "text",
+    split: str = "train",
+    render_mode: str | None = None,
+    autoreset_mode: str | AutoresetMode = "SameStep",
+    **task_kwargs: Any,
+) -> TextVectorEnv:
+    """Make a batched environment; the ids' vector entry point (``gym.make_vec``).
+
+    Args:
+        num_envs: Rows of a batch, a multiple of ``group_size``.
+        task: Name of the task, see `TASKS`.
+        group_size: Rows that share a prompt.
+        view: See `VECTOR_VIEWS`.
+        split: Split that `reset` draws from unless its options say otherwise.
+        render_mode: None, ``"ansi"`` or ``"human"``.
+        autoreset_mode: ``"SameStep"`` or ``"Disabled"``.
+        task_kwargs: For the task's maker, ``transforms`` among them.
+
+    Raises:
+        ValueError: If a name is unknown, or ``num_envs`` is no multiple of ``group_size``.
+        TypeError: If the task knows no such keyword.
+    """
+    env_class = _look_up("view", VECTOR_VIEWS, view)
+    made = make_task(task, **task_kwargs).with_split(split)
+    env: TextVectorEnv = env_class(
+        made, num_envs=num_envs, group_size=group_size, render_mode=render_mode, autoreset_mode=autoreset_mode
+    )
+    return env
+
+
+def make_task(task: str, **task_kwargs: Any) -> Task:
+    """Make a built-in task by name (see `TASKS`)."""
+    made: Task = _look_up("task", TASKS, task)(**task_kwargs)
+    return made
+
+
+def make_text_vec(
+    problems: Sequence[Problem | str],
+    rewards: RewardVector | Sequence[Any],
+    *,
+    num_envs: int,
+    group_size: int = 1,
+    eval_problems: Sequence[Problem | str] | None = None,
+    max_response_tokens: int = 256,
+    tokenizer: str | Path | TextTokenizer | None = None,
+    transforms: Sequence[Transform] = (),
+    autoreset_mode: str | AutoresetMode = "SameStep",
+    render_mode: str | None = None,
+) -> TextVectorEnv:
+    """Make a batched environment of one's own prompts and rewards, without registration.
+
+    Args:
+        problems: The training split; a str is a problem of that prompt alone.
+        rewards: A `RewardVector`, or functions declared by `llm_morl_rewards.reward`.
+        num_envs: Rows of a batch, a multiple of ``group_size``.
+        group_size: Rows that share a prompt.
+        eval_problems: The evaluation split; None takes ``problems``.
+        max_response_tokens: A response is cut there before it is scored.
+        tokenizer: Counts lengths; see `llm_morl_env.tasks.custom.text_task`.
+        transforms: Applied to the task in order.
+        autoreset_mode: ``"SameStep"`` or ``"Disabled"``.
+        render_mode: None, ``"ansi"`` or ``"human"``.
+
+    >>> from llm_morl_rewards import reward
+    >>> @reward(low=0.0, high=1.0)
+    ... def polite(problem, response):
+    ...     return float("please" in response)
+    >>> envs = make_text_vec(["Ask for tea.", "Ask for milk."], [polite], num_envs=4, group_size=2)
+    >>> prompts, info = envs.reset(seed=0)
+    >>> envs.step(["tea", "tea please", "milk", "milk"])[1].tolist()
+    [[0.0], [1.0], [0.0], [0.0]]
+    """
+    from llm_morl_env.envs.vector import TextVectorEnv
+    from llm_morl_env.tasks.custom import text_task
+
+    task = text_task(
+        problems,
+        rewards,
+        eval_problems=eval_problems,
+        max_response_tokens=max_response_tokens,
+        tokenizer=tokenizer,
+        transforms=transforms,
+    )
+    return TextVectorEnv(
+        task, num_envs=num_envs, group_size=group_size, autoreset_mode=autoreset_mode, render_mode=render_mode
+    )
+
+
+def _look_up(parameter: str, table: Mapping[str, str], name: str) -> Any:
+    if name not in table:
+        raise ValueError(f"{parameter} must be one of {list(table)}, got {name!r}")
+    module, attribute = table[name].split(":")
+    return getattr(importlib.import_module(module), attribute)
