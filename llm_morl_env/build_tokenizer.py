@@ -1,11 +1,12 @@
 """Make the built-in tokenizer: ``python -m llm_morl_env.build_tokenizer PATH``.
 
-Byte-level BPE with at most 1,024 entries, trained on the texts of all planned built-in tasks, both splits. Deterministic:
-the same catalogue gives the same bytes, and a test holds the shipped file to that.
+Byte-level BPE with at most 1,024 entries, trained on the texts of all planned built-in tasks, both splits.
+Deterministic: the same catalogue gives the same bytes, and a test holds the shipped file to that.
 
-The pre-tokenizer departs from GPT-2's in three ways, each to save decode steps: digits are single tokens (a number of any
-length is copied digit by digit); a run of punctuation keeps its inner spaces (``": "`` is one token, so a word in JSON
-starts without a space and copying from a quotation is the identity); and two pieces of the tool-call skeleton stay whole.
+The pre-tokenizer departs from GPT-2's in three ways, each to save decode steps: digits are single tokens (a number of
+any length is copied digit by digit); a run of punctuation keeps its inner spaces (``": "`` is one token, so a word in
+JSON starts without a space and copying from a quotation is the identity); and two pieces of the tool-call skeleton stay
+whole.
 """
 
 from __future__ import annotations
@@ -60,13 +61,13 @@ def _fill(lists: dict[str, Any], rng: np.random.Generator) -> str:
 def build() -> Tokenizer:
     """Train the tokenizer."""
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(  # type: ignore[assignment]  # the stub declares the getter's type
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(_PATTERN), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
-    tokenizer.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    tokenizer.decoder = decoders.ByteLevel()
     added = [AddedToken(name, normalized=False) for name in (*SPECIALS, *TAGS)]
     trainer = trainers.BpeTrainer(
         vocab_size=VOCAB_SIZE,

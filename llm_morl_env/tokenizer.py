@@ -1,7 +1,7 @@
 """The environments' tokenizer: a thin, picklable handle on a ``tokenizers`` file.
 
-The built-in one (``assets/tokenizer.json``) is the action space of the token views, so it is frozen: a change of it is a
-version bump of every id. Structural tags are added tokens with ``special=False`` (a special token would vanish in
+The built-in one (``assets/tokenizer.json``) is the action space of the token views, so it is frozen: a change of it is
+a version bump of every id. Structural tags are added tokens with ``special=False`` (a special token would vanish in
 `decode`, and the format with it); only pad, bos and eos are special.
 """
 

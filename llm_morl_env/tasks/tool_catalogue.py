@@ -1,7 +1,8 @@
 """The tools of the procedural tool-call task: signatures, phrasings and value lists. Data only.
 
-Each phrasing is an imperative clause with one ``{placeholder}`` per argument. Free text (titles, messages, files) stands
-in quotation marks, as people write it; names, places and things do not. A boolean is rendered as one of two phrases.
+Each phrasing is an imperative clause with one ``{placeholder}`` per argument. Free text (titles, messages, files)
+stands in quotation marks, as people write it; names, places and things do not. A boolean is rendered as one of two
+phrases.
 """
 
 from __future__ import annotations
@@ -37,6 +38,13 @@ class Argument:
     source: WordList | TwoWords | tuple[str, ...] | tuple[int, int] = ()
     quoted: bool = False
 
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The closed list of an enum's values, or the two phrases of a boolean."""
+        if not isinstance(self.source, tuple):
+            raise TypeError(f"argument {self.name!r} of type {self.type!r} has no closed list of values")
+        return tuple(str(value) for value in self.source)
+
 
 @dataclass(frozen=True)
 class Tool:
@@ -56,7 +64,7 @@ class Tool:
 
 def _shown_type(argument: Argument) -> str:
     if argument.type == "enum":
-        return "|".join(str(value) for value in argument.source)
+        return "|".join(argument.options)
     return {"string": "str", "integer": "int", "float": "float", "boolean": "bool", "list": "list"}[argument.type]
 
 

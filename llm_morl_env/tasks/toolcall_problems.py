@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any, overload
 
 import numpy as np
-from llm_morl_rewards import Problem
 
 from llm_morl_env.tasks import tool_catalogue as catalogue
 from llm_morl_env.tasks.tool_catalogue import Argument, Tool, TwoWords, WordList
+from llm_morl_rewards import Problem
 
 SPLITS = ("train", "eval", "unseen")
 EVAL_SIZE = 512
@@ -146,7 +146,7 @@ def schema(tool: Tool) -> dict[str, Any]:
         json_type = {"enum": "string", "list": "array"}.get(argument.type, argument.type)
         properties[argument.name] = {"type": json_type}
         if argument.type == "enum":
-            properties[argument.name]["enum"] = list(argument.source)
+            properties[argument.name]["enum"] = list(argument.options)
         if argument.type == "list":
             properties[argument.name]["items"] = {"type": "string"}
     return {
@@ -217,31 +217,30 @@ def _draw_value(rng: np.random.Generator, argument: Argument, split: str) -> tup
     if isinstance(source, TwoWords):
         first, second = _pool(source.first, split), _pool(source.second, split)
         i, j = _draw_held(rng, lambda: (int(rng.integers(len(first))), int(rng.integers(len(second)))), split)
-        value = f"{first[i]} {second[j]}"
-        return value, value
+        two_words = f"{first[i]} {second[j]}"
+        return two_words, two_words
     if isinstance(source, WordList):
         words = _pool(source, split)
         if argument.type != "list":
-            value = _pick(rng, words)
-            return value, value
+            word = _pick(rng, words)
+            return word, word
         n_words = min(int(rng.integers(2, 3, endpoint=True)), len(words))
         chosen = [words[i] for i in rng.permutation(len(words))[:n_words]]
         return chosen, _spoken_list(chosen)
     if argument.type == "enum":
-        value = _pick(rng, source)
-        return value, str(value)
+        option = _pick(rng, argument.options)
+        return option, option
     if argument.type == "boolean":
-        value = bool(rng.integers(2))
-        return value, str(source[0] if value else source[1])
+        true = bool(rng.integers(2))
+        return true, argument.options[0 if true else 1]
     low, high = int(source[0]), int(source[1])
     if argument.type == "integer":
-        (value,) = _draw_held(rng, lambda: (int(rng.integers(low, high, endpoint=True)),), split)
-        return value, str(value)
+        (number,) = _draw_held(rng, lambda: (int(rng.integers(low, high, endpoint=True)),), split)
+        return number, str(number)
     whole, tenth = _draw_held(
         rng, lambda: (int(rng.integers(low, high, endpoint=True)), int(rng.integers(1, 10))), split
     )
-    value = whole + tenth / 10
-    return value, str(value)
+    return whole + tenth / 10, str(whole + tenth / 10)
 
 
 def _draw_held(rng: np.random.Generator, draw: Callable[[], tuple[int, ...]], split: str) -> tuple[int, ...]:
