@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import overload
 
+from llm_morl_env.data import load_toolcall, longest, split_rows
 from llm_morl_env.task import Task, Transform
 from llm_morl_env.tasks.toolcall_problems import SPLITS, TIERS, ToolCallProblems
 from llm_morl_env.tokenizer import TextTokenizer
@@ -23,38 +26,116 @@ from llm_morl_rewards.toolcall import (
 MAX_PROMPT_TOKENS = MappingProxyType({"easy": 96, "standard": 192, "hard": 288})
 #: Room for the longest gold answer of any tier (about 95 tokens) and then some.
 MAX_RESPONSE_TOKENS = 128
-#: In the order of a report; the default are the first three.
 OBJECTIVES = ("format", "correctness", "brevity", "name", "keys", "values")
+DEFAULT_OBJECTIVES = OBJECTIVES[:3]
 
 
 def toolcall_task(
     *,
     difficulty: str = "standard",
-    objectives: Sequence[str] = OBJECTIVES[:3],
+    data: str | Path | None = None,
+    data_format: str | None = None,
+    objectives: Sequence[str] = DEFAULT_OBJECTIVES,
     seed: int = 0,
     tokenizer: str | Path | TextTokenizer | None = None,
     max_response_tokens: int | None = None,
     max_prompt_tokens: int | None = None,
     transforms: Sequence[Transform] = (),
 ) -> Task:
-    """Make the tool-call task."""
+    """Make the tool-call task: procedural by default, or real data.
+
+    Objectives (bounds): ``format`` [0, 1] and ``correctness`` [-3, 3] of ToolRL (arXiv 2504.13958, section 3.3; the two
+    departures from its released code are in `llm_morl_rewards.toolcall.score_tool_calls`), ``brevity`` [0, 1], and
+    correctness split into the shares ``name``, ``keys``, ``values`` [0, 1]. Brevity is 1 up to two tokens over the gold
+    response and falls to 0 at half as much again (at twice as much with ``data``, whose gold has the shortest thought).
+
+    Args:
+        difficulty: ``"easy"``, ``"standard"`` or ``"hard"``, see `llm_morl_env.tasks.toolcall_problems.TIERS`. Splits
+            train (endless), eval (held-out phrasings and values) and unseen (held-out names, places and things too).
+        data: A BFCL or RLLA file in place of the procedural problems, see `llm_morl_env.data.load_toolcall`; then
+            ``difficulty`` and ``seed`` say nothing. Every fifth row is the eval split, the others are the train split.
+        data_format: ``"bfcl"`` or ``"rlla"``; None tells it from the columns.
+        objectives: Any of `OBJECTIVES`, in the order wanted.
+        seed: Of the procedural problems: problem i of a split is a function of it and i.
+        tokenizer: Counts lengths, cuts responses, and is the action space of the token views: a ``tokenizer.json``, its
+            directory or a `TextTokenizer`; None takes the built-in one, wasteful for a real corpus.
+        max_response_tokens: A response is cut there before it is scored; None takes 128, or twice the longest gold
+            response with ``data``.
+        max_prompt_tokens: Longest prompt that the token view shows (longer ones lose their beginning); None takes the
+            tier's, or the longest prompt with ``data``.
+        transforms: Applied to the task in order.
+
+    Raises:
+        ValueError: If a name is unknown or an objective is given twice.
+        DataError: If ``data`` is malformed.
+
+    >>> task = toolcall_task(difficulty="easy", objectives=("correctness", "name"))
+    >>> task.rewards.names, float(task.score([task[0]], [task[0].meta["gold"]])[0, 0])
+    (('correctness', 'name'), 3.0)
+    """
     counter = tokenizer if isinstance(tokenizer, TextTokenizer) else TextTokenizer(tokenizer)
-    if difficulty not in TIERS:
-        raise ValueError(f"difficulty must be one of {list(TIERS)}, got {difficulty!r}")
-    problems: dict[str, Sequence[Problem]] = {
-        split: ToolCallProblems(TIERS[difficulty], split, seed=seed, count_tokens=counter.count) for split in SPLITS
-    }
+    if data is None:
+        problems, prompt_tokens, response_tokens = _procedural(difficulty, seed, counter)
+    else:
+        problems, prompt_tokens, response_tokens = _real(data, data_format, counter, max_prompt_tokens)
     task = Task(
         name="toolcall",
         problems=problems,
         rewards=tool_rewards(counter).select(objectives),
         tokenizer=counter,
-        max_prompt_tokens=max_prompt_tokens or MAX_PROMPT_TOKENS[difficulty],
-        max_response_tokens=max_response_tokens or MAX_RESPONSE_TOKENS,
+        max_prompt_tokens=prompt_tokens if max_prompt_tokens is None else max_prompt_tokens,
+        max_response_tokens=response_tokens if max_response_tokens is None else max_response_tokens,
     )
     for transform in transforms:
         task = transform(task)
     return task
+
+
+Splits = dict[str, Sequence[Problem]]
+
+
+def _procedural(difficulty: str, seed: int, tokenizer: TextTokenizer) -> tuple[Splits, int, int]:
+    if difficulty not in TIERS:
+        raise ValueError(f"difficulty must be one of {list(TIERS)}, got {difficulty!r}")
+    tier = TIERS[difficulty]
+    splits: Splits = {split: ToolCallProblems(tier, split, seed=seed, count_tokens=tokenizer.count) for split in SPLITS}
+    return splits, MAX_PROMPT_TOKENS[difficulty], MAX_RESPONSE_TOKENS
+
+
+def _real(
+    data: str | Path, data_format: str | None, tokenizer: TextTokenizer, max_prompt_tokens: int | None
+) -> tuple[Splits, int, int]:
+    rows = load_toolcall(data, data_format)
+    splits: Splits = {name: WithBrevity(part, tokenizer.count) for name, part in split_rows(rows).items()}
+    # Counting the tokens of every prompt of a large file takes seconds; not where the caller knows the bound.
+    prompt_tokens = max_prompt_tokens or longest([problem.prompt for problem in rows], tokenizer.count)
+    return splits, prompt_tokens, 2 * longest([problem.meta["gold"] for problem in rows], tokenizer.count)
+
+
+class WithBrevity(Sequence[Problem]):
+    """Problems with ``brevity_target`` and ``brevity_cap`` in their ``meta``, counted when a problem is asked for.
+
+    Args:
+        problems: With ``meta["gold"]`` each.
+        count: Length of a text.
+    """
+
+    def __init__(self, problems: Sequence[Problem], count: Callable[[str], int]) -> None:
+        self.problems, self.count_tokens = problems, count
+
+    def __len__(self) -> int:
+        return len(self.problems)
+
+    @overload
+    def __getitem__(self, index: int) -> Problem: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Problem]: ...
+    def __getitem__(self, index: int | slice) -> Problem | Sequence[Problem]:
+        if isinstance(index, slice):
+            return WithBrevity(self.problems[index], self.count_tokens)
+        problem = self.problems[index]
+        target = self.count_tokens(problem.meta["gold"]) + 2
+        return replace(problem, meta={**problem.meta, "brevity_target": target, "brevity_cap": 2 * target})
 
 
 def tool_rewards(tokenizer: TextTokenizer) -> RewardVector:
