@@ -115,8 +115,8 @@ class RewardVector:
             missing = [a for a in ("name", "low", "high", "kind") if not hasattr(function, a)]
             if not callable(function) or missing:
                 raise TypeError(
-                    f"RewardVector: entry {position} ({function!r}) is not a reward function: it lacks {missing or 'a call'}; "
-                    "decorate it with @reward(low=..., high=...)"
+                    f"RewardVector: entry {position} ({function!r}) is not a reward function: "
+                    f"it lacks {missing or 'a call'}; decorate it with @reward(low=..., high=...)"
                 )
         names = [function.name for function in functions]
         if not names:
@@ -197,7 +197,9 @@ def _whole_batch(
     function: RewardFunction, problems: Sequence[Problem], responses: Sequence[str], group: NDArray[np.int64] | None
 ) -> NDArray[np.float64]:
     if function.kind == "group" and group is None:
-        raise ValueError(f"reward {function.name!r} is of kind 'group' and needs group=, got None (use a batched environment)")
+        raise ValueError(
+            f"reward {function.name!r} is of kind 'group' and needs group=, got None (use a batched environment)"
+        )
     extra = () if function.kind == "batch" else (np.array(group, dtype=np.int64),)
     try:
         values = np.array(function(tuple(problems), tuple(responses), *extra), dtype=np.float64)
