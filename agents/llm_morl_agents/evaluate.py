@@ -1,0 +1,111 @@
+"""Evaluation of a policy through the environment: greedy and sampled reward vectors on given problems."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
+
+from llm_morl_agents.policy import Policy, Sampling, draw_uniforms
+from llm_morl_agents.rollout import prompts_by_group
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Reward vectors of n problems under both ways of decoding; row i of each is problem i.
+
+    Args:
+        objectives: K names.
+        greedy_rewards: float64 (n, K).
+        sampled_rewards: float64 (n, K), one sample a problem at the agent's temperature.
+    """
+
+    objectives: tuple[str, ...]
+    greedy_rewards: NDArray[np.float64]
+    sampled_rewards: NDArray[np.float64]
+
+    @property
+    def greedy(self) -> NDArray[np.float64]:
+        """Mean reward vector of greedy decoding, (K,)."""
+        return np.asarray(self.greedy_rewards.mean(axis=0))
+
+    @property
+    def sampled(self) -> NDArray[np.float64]:
+        """Mean reward vector of sampling, (K,)."""
+        return np.asarray(self.sampled_rewards.mean(axis=0))
+
+    @property
+    def sampled_standard_error(self) -> NDArray[np.float64]:
+        """Standard error of `sampled` over problems, (K,); NaN for one problem."""
+        n = len(self.sampled_rewards)
+        return (
+            np.asarray(self.sampled_rewards.std(axis=0, ddof=1) / np.sqrt(n))
+            if n > 1
+            else np.full(len(self.objectives), np.nan)
+        )
+
+    def as_row(self) -> dict[str, float]:
+        """Flat and JSON-able: ``greedy/format``, ``sampled/format``, ..."""
+        return {
+            f"{kind}/{name}": float(value)
+            for kind in ("greedy", "sampled")
+            for name, value in zip(self.objectives, getattr(self, kind), strict=True)
+        }
+
+    def __str__(self) -> str:
+        means = zip(self.objectives, self.greedy, self.sampled, strict=True)
+        return ", ".join(f"{name} {greedy:.3f} (sampled {sampled:.3f})" for name, greedy, sampled in means)
+
+
+def evaluate_policy(
+    policy: Policy,
+    env: VectorEnv[Any, Any, Any],
+    sampling: Sampling,
+    *,
+    n_problems: int,
+    split: str,
+    generator: np.random.Generator,
+    greedy: bool = True,
+) -> Evaluation:
+    """Score one greedy and one sampled response to each of the first ``n_problems`` problems of a split.
+
+    The environment shows a problem to the G rows of a group; one response is generated for it and handed in G times, so
+    that the cost is one generation a problem whatever G is.
+
+    Args:
+        policy: Generates.
+        env: The batched text environment.
+        sampling: How to sample; greedy decoding shares its caps and stops.
+        n_problems: At most the size of the split (which is then taken whole).
+        split: Of the environment's task.
+        generator: Draws the samples.
+        greedy: False leaves greedy decoding out (its rewards are then those of the samples).
+    """
+    if n_problems < 1:
+        raise ValueError(f"n_problems must be at least 1, got {n_problems}")
+    names = tuple(env.unwrapped.objective_names)  # type: ignore[attr-defined]
+    task = getattr(env.unwrapped, "task", None)
+    if task is not None:
+        n_problems = min(n_problems, len(task.with_split(split)))
+    uniforms = draw_uniforms(generator, n_problems, sampling.max_new_tokens)
+    n_groups = env.num_envs // int(env.unwrapped.group_size)  # type: ignore[attr-defined]
+    scores: dict[bool, list[NDArray[np.float64]]] = {True: [], False: []}
+    for start in range(0, n_problems, n_groups):
+        problems = np.minimum(np.arange(start, start + n_groups), n_problems - 1)
+        count = min(n_groups, n_problems - start)
+        for is_greedy in (True, False) if greedy else (False,):
+            prompts, info = env.reset(options={"split": split, "problem": problems})
+            distinct, index, first = prompts_by_group(prompts, np.asarray(info["group"], dtype=np.int64))
+            generation = policy.generate(
+                policy.encode_prompts(distinct),
+                np.arange(n_groups),
+                replace(sampling, greedy=is_greedy),
+                uniforms[problems],
+            )
+            _, rewards, _, _, _ = env.step(tuple(generation.texts[i] for i in index))
+            scores[is_greedy].append(np.asarray(rewards, dtype=np.float64)[first[:count]])
+    sampled = np.concatenate(scores[False])
+    return Evaluation(names, np.concatenate(scores[True]) if greedy else sampled, sampled)

@@ -1,0 +1,69 @@
+"""`StepReport`: what a callback sees of a training step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class StepReport:
+    """One training step, K objectives.
+
+    Args:
+        step: Index of the step, from 0.
+        objectives: K names.
+        reward_mean: (K,) mean over the batch of raw rewards.
+        within_group_std: (K,) mean over groups of the population std.
+        zero_variance_share: (K,) share of groups in which the objective is flat.
+        weight: (K,) mean weight over the responses.
+        advantage_share: (K,) signed share of the advantage; sums to 1, or to 0 without any advantage.
+        loss: Of the last epoch: surrogate plus KL and entropy terms.
+        grad_norm: Before the clip, mean over optimizer steps; 0 where there was nothing to learn.
+        entropy: Mean over tokens of minus the log-probability of the drawn token, nats.
+        kl: Mean k3 divergence to the initial policy over tokens; 0 without ``kl_coef``.
+        clip_share: Share of tokens whose importance ratio left the clip range, last epoch.
+        response_tokens: Mean length of a response.
+        finished_share: Share of responses that ended by themselves.
+        groups: Groups trained on.
+        rollouts: Rollouts taken (more than 1 under dynamic sampling).
+        learning_rate: Used in this step.
+        cpu_seconds: CPU time of this process in this step.
+        wall_seconds: Wall time of this step.
+        weighter_seconds: CPU time of the weighter in it.
+    """
+
+    step: int
+    objectives: tuple[str, ...]
+    reward_mean: NDArray[np.float64]
+    within_group_std: NDArray[np.float64]
+    zero_variance_share: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    advantage_share: NDArray[np.float64]
+    loss: float
+    grad_norm: float
+    entropy: float
+    kl: float
+    clip_share: float
+    response_tokens: float
+    finished_share: float
+    groups: int
+    rollouts: int
+    learning_rate: float
+    cpu_seconds: float
+    wall_seconds: float
+    weighter_seconds: float
+
+    def as_row(self) -> dict[str, Any]:
+        """A flat JSON-able mapping; per-objective entries as ``reward_mean/format``."""
+        row: dict[str, Any] = {}
+        for name in self.__dataclass_fields__:
+            value = getattr(self, name)
+            if isinstance(value, np.ndarray):
+                row.update({f"{name}/{o}": float(v) for o, v in zip(self.objectives, value, strict=True)})
+            elif name != "objectives":
+                row[name] = value
+        return row
