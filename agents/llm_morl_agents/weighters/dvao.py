@@ -28,6 +28,11 @@ class DVAOWeights:
 
     Raises:
         ValueError: From ``init`` and the call, if ``unit_interval`` and a bound is not declared.
+
+    >>> rewards, ones = np.array([[0.0, 0.0], [1.0, 3.0]]), np.ones(2)
+    >>> signals = Signals(rewards, np.array([0, 0]), 0 * ones, 3 * ones, preference=ones, level="advantage", step=0)
+    >>> DVAOWeights()(signals, {})[0].weights
+    array([[0.25, 0.75]])
     """
 
     unit_interval: bool = False

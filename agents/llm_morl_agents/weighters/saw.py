@@ -65,6 +65,11 @@ class SAW:
     Raises:
         ValueError: If ``delta`` or ``ema`` is out of range; from ``init`` and the call, if a lower bound is not
             declared; from the call, if a reward lies below it.
+
+    >>> rewards, ones = np.array([[0.0, 3.0], [1.0, 4.0]]), np.ones(2)  # CV 1.414 and 0.202
+    >>> signals = Signals(rewards, np.array([0, 0]), 0 * ones, 5 * ones, preference=ones, level="reward", step=0)
+    >>> SAW()(signals, {})[0].weights.round(3)
+    array([0.875, 0.125])
     """
 
     delta: float = 1e-8
