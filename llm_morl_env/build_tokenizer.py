@@ -21,7 +21,7 @@ import numpy as np
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from llm_morl_env.tasks import tool_catalogue, word_lists
-from llm_morl_env.tasks.toolcall_problems import TIERS, ToolCallProblems, write_gold, write_prompt
+from llm_morl_env.tasks.toolcall_problems import TIERS, ToolCallProblems, thought_of, write_gold, write_prompt
 from llm_morl_env.tokenizer import BUILT_IN, SPECIALS, TAGS
 
 VOCAB_SIZE = 1024
@@ -39,7 +39,7 @@ def corpus() -> Iterator[str]:
             request = problems.request(index)
             filler = tool_catalogue.FILLERS[index % len(tool_catalogue.FILLERS)]
             yield write_prompt(request)
-            yield write_gold(request.calls, request.reply, filler)
+            yield write_gold(request.calls, request.reply, f"{filler} {thought_of(request.calls)}")
     rng = np.random.default_rng(0)
     for frames in (word_lists.SUMMARY, word_lists.MATH, word_lists.SAFE):
         for _ in range(_N_OTHER):

@@ -182,7 +182,7 @@ def _draw_request(rng: np.random.Generator, tier: Tier, n_calls: int, split: str
     shown = tuple(offered[i] for i in rng.permutation(len(offered)))
     clauses, calls = [], []
     for tool in needed:
-        arguments, spoken = _draw_arguments(rng, tool, split)
+        arguments, spoken = draw_arguments(rng, tool, split)
         phrasings = tool.held_out if held_out else tool.phrasings
         clauses.append(_pick(rng, phrasings).format(**spoken))
         calls.append({"name": tool.name, "arguments": arguments})
@@ -197,7 +197,7 @@ def _draw_request(rng: np.random.Generator, tier: Tier, n_calls: int, split: str
     return Request(words, shown, () if missing else tuple(calls), _pick(rng, catalogue.REPLIES))
 
 
-def _draw_arguments(rng: np.random.Generator, tool: Tool, split: str) -> tuple[dict[str, Any], dict[str, str]]:
+def draw_arguments(rng: np.random.Generator, tool: Tool, split: str) -> tuple[dict[str, Any], dict[str, str]]:
     """Values of a call, and how the request says them. Arguments of one source differ (origin, destination)."""
     values: dict[str, Any] = {}
     spoken: dict[str, str] = {}
