@@ -74,6 +74,8 @@ def toolcall_task(
     (('correctness', 'name'), 3.0)
     """
     counter = tokenizer if isinstance(tokenizer, TextTokenizer) else TextTokenizer(tokenizer)
+    if data is None and data_format is not None:
+        raise ValueError(f"data_format={data_format!r} needs data=, got None")
     if data is None:
         problems, prompt_tokens, response_tokens = _procedural(difficulty, seed, counter)
     else:
