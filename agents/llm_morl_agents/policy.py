@@ -126,6 +126,8 @@ class Policy(ABC):
         self.model.train(False)
         self.tokenizer = tokenizer
         self.name_or_path = name_or_path
+        #: The keyword arguments that `load_policy` was called with (JSON values), for checkpoints.
+        self.load_options: dict[str, Any] = {}
         self.eos_ids = _end_ids(model, tokenizer)
         if not self.eos_ids:
             raise ValueError(f"policy {name_or_path!r}: neither its generation config nor its tokenizer names an EOS")
@@ -242,9 +244,16 @@ class Policy(ABC):
                 p.copy_(tensors[name])
 
     def save_pretrained(self, path: str | Path) -> None:
-        """Write model and tokenizer as a directory that `load_policy` and transformers read (LoRA: the adapters)."""
-        self.model.save_pretrained(path)
-        self.tokenizer.save_pretrained(path)
+        """Write model and tokenizer as a directory that `load_policy` and transformers read (LoRA: the adapters).
+
+        A ``tokenizer.json`` that the policy was loaded from is written as it was: transformers would re-serialise it.
+        """
+        source, target = Path(self.tokenizer.name_or_path) / "tokenizer.json", Path(path)
+        original = source.read_bytes() if source.is_file() else None
+        self.model.save_pretrained(target)
+        self.tokenizer.save_pretrained(target)
+        if original is not None:
+            (target / "tokenizer.json").write_bytes(original)
 
     def frozen_copy(self) -> Self:
         """A copy that no update reaches and that needs no gradients: the reference of a KL term."""
@@ -305,7 +314,10 @@ def load_policy(
         small = sum(p.numel() for p in model.parameters()) < 20_000_000
         fast = reason is None and small and torch.device(device).type == "cpu"
     engine: type[Policy] = LlamaPolicy if fast else HFPolicy
-    return engine(model, tokenizer, str(source))
+    policy = engine(model, tokenizer, "tiny" if source == "tiny" else path)
+    policy.load_options = {"device": str(device), "dtype": dtype, "lora": None if lora is None else dict(lora)}
+    policy.load_options["fast"] = fast
+    return policy
 
 
 def _resolve(source: str | Path) -> str:
@@ -320,7 +332,7 @@ def _resolve(source: str | Path) -> str:
     if path.is_dir():
         if not any((path / name).is_file() for name in ("config.json", "adapter_config.json")):
             raise FileNotFoundError(f"load_policy(source={str(source)!r}): the directory holds no config.json")
-        return str(path)
+        return str(path.resolve())  # a checkpoint may be read from another working directory
     text = str(source)
     # A hub id is "name" or "owner/name"; everything else can only be meant as a path.
     if isinstance(source, Path) or text.startswith((".", "~", os.sep)) or text.count("/") > 1 or "\\" in text:

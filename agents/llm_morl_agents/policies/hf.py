@@ -1,0 +1,260 @@
+"""`HFPolicy`: any causal language model of transformers, through its own forward pass.
+
+Shapes: P prompts, N responses, T response tokens, L prompt tokens (left-padded), V vocabulary. What was left out:
+models whose cache is not indexed by row and position (state-space models), encoder-decoders, and quantised loading.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from llm_morl_agents.generate import generate_responses, used_prompts
+from llm_morl_agents.policy import Generation, Policy, Sampling, TokenStats, Uniforms
+
+DTYPES = ("float32", "bfloat16", "float16", "auto")
+
+
+class HFPolicy(Policy):
+    """A policy over the forward pass of transformers: any model, at its speed.
+
+    Generation reads each prompt once and repeats its cache for the responses to it; training reads prompt and response
+    of every row.
+    """
+
+    def generate(
+        self,
+        prompt_ids: Sequence[Sequence[int]],
+        group: NDArray[np.int64],
+        sampling: Sampling,
+        uniforms: Uniforms,
+    ) -> Generation:
+        """See `Policy.generate`."""
+        prompts, index = used_prompts(prompt_ids, group)
+        check_length(self.model, prompts, sampling.max_new_tokens)
+        if not len(index):
+            return empty_generation()
+        with torch.no_grad():
+            return generate_responses(
+                self._decoder(prompts, index, sampling.max_new_tokens),
+                uniforms,
+                sampling,
+                n=len(index),
+                eos_ids=self.eos_ids,
+                pad_id=self.pad_id,
+                decode=self.decode,
+                device=self.device,
+            )
+
+    def _decoder(self, prompt_ids: Sequence[Sequence[int]], group: NDArray[np.int64], steps: int) -> Any:
+        return HFDecoder(self.model, prompt_ids, torch.as_tensor(group, device=self.device), self.pad_id)
+
+    def token_stats(
+        self,
+        prompt_ids: Sequence[Sequence[int]],
+        group: NDArray[np.int64],
+        response_ids: NDArray[np.int64],
+        response_mask: NDArray[np.bool_],
+        *,
+        temperature: float = 1.0,
+        entropy: bool = False,
+    ) -> TokenStats:
+        """See `Policy.token_stats`."""
+        prompts, index = used_prompts(prompt_ids, group)
+        ids, mask = check_responses(len(index), response_ids, response_mask, self.device)
+        check_length(self.model, prompts, ids.shape[1])
+        if not mask.numel():
+            none = torch.zeros(mask.shape, device=self.device)
+            return TokenStats(none, none if entropy else None)
+        logits = self._response_logits(prompts, torch.as_tensor(index, device=self.device), ids, mask)
+        return stats_of_logits(logits, ids, mask, temperature=temperature, entropy=entropy)
+
+    def _response_logits(
+        self, prompt_ids: Sequence[Sequence[int]], group: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor
+    ) -> torch.Tensor:
+        """Logits (M, V) of the M real response tokens, in the order of ``mask``."""
+        prompts, prompt_mask = pad(prompt_ids, self.pad_id, self.device, left=True)
+        attention = torch.cat([prompt_mask[group], mask], dim=1)
+        tokens = torch.cat([prompts[group], ids], dim=1)
+        t = ids.shape[1]
+        logits = forward(self.model, tokens, attention, keep=t + 1, use_cache=False).logits
+        response: torch.Tensor = logits[:, -t - 1 : -1][mask]
+        return response
+
+
+class HFDecoder:
+    """Incremental decoding with transformers' dynamic cache, one prefill for all rows of a prompt."""
+
+    def __init__(
+        self, model: PreTrainedModel, prompt_ids: Sequence[Sequence[int]], group: torch.Tensor, pad_id: int
+    ) -> None:
+        self.model, self.group = model, group
+        self.prompts, self.mask = pad(prompt_ids, pad_id, group.device, left=True)
+        self.cache: Any = None
+
+    def prefill(self) -> torch.Tensor:
+        """Read the prompts; logits (N, V)."""
+        output = forward(self.model, self.prompts, self.mask, keep=1, use_cache=True)
+        self.cache = output.past_key_values
+        self.keep(self.group)  # a selection with repetition: prompt -> rows
+        logits: torch.Tensor = output.logits[:, -1][self.group]
+        return logits
+
+    def step(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Append (M,) tokens; logits (M, V)."""
+        self.mask = functional.pad(self.mask, (0, 1), value=True)
+        output = forward(self.model, tokens[:, None], self.mask, keep=1, use_cache=True, cache=self.cache)
+        logits: torch.Tensor = output.logits[:, -1]
+        return logits
+
+    def keep(self, rows: torch.Tensor) -> None:
+        """Select rows of cache and mask."""
+        self.cache.batch_select_indices(rows)
+        self.mask = self.mask[rows]
+
+
+def forward(
+    model: PreTrainedModel,
+    tokens: torch.Tensor,
+    attention: torch.Tensor,
+    *,
+    keep: int,
+    use_cache: bool,
+    cache: Any = None,
+) -> Any:
+    """The model's forward pass with positions that count real tokens only.
+
+    Args:
+        model: Any causal language model.
+        tokens: int64 (B, S), the last S positions of ``attention``.
+        attention: bool (B, L), True on real tokens.
+        keep: Logits of this many last positions are needed; a model that cannot restrict them gives all.
+        use_cache: Whether to return a cache.
+        cache: That of the L - S positions before.
+    """
+    accepted = inspect.signature(getattr(model, "get_base_model", lambda: model)().forward).parameters
+    mask = attention.long()
+    positions = (mask.cumsum(dim=-1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
+    optional = {"position_ids": positions, "logits_to_keep": keep}
+    return model(
+        input_ids=tokens,
+        attention_mask=mask,
+        past_key_values=cache,
+        use_cache=use_cache,
+        **{name: value for name, value in optional.items() if name in accepted},
+    )
+
+
+def stats_of_logits(
+    logits: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor, *, temperature: float, entropy: bool
+) -> TokenStats:
+    """`TokenStats` from the logits (M, V) of the M tokens where ``mask`` (N, T) is True.
+
+    Raises:
+        ValueError: If the temperature is not above 0.
+    """
+    if not (np.isfinite(temperature) and temperature > 0):
+        raise ValueError(f"token_stats(temperature=) must be finite and above 0, got {temperature!r}")
+    scaled = logits.float() if temperature == 1 else logits.float() / temperature
+    logprobs = -functional.cross_entropy(scaled, ids[mask], reduction="none")
+    entropies = None
+    if entropy:
+        log_p = scaled.log_softmax(dim=-1)
+        entropies = _scatter(-(log_p.exp() * log_p).sum(dim=-1), mask)
+    return TokenStats(_scatter(logprobs, mask), entropies)
+
+
+def _scatter(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    return torch.zeros(mask.shape, dtype=values.dtype, device=values.device).masked_scatter(mask, values)
+
+
+def pad(
+    sequences: Sequence[Sequence[int]], pad_id: int, device: torch.device, *, left: bool
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sequences as int64 (B, L) and their bool mask (B, L)."""
+    longest = max(map(len, sequences))
+    ids = np.full((len(sequences), longest), pad_id, dtype=np.int64)
+    mask = np.zeros((len(sequences), longest), dtype=np.bool_)
+    for row, sequence in enumerate(sequences):
+        at = slice(longest - len(sequence), None) if left else slice(0, len(sequence))
+        ids[row, at], mask[row, at] = sequence, True
+    return torch.as_tensor(ids, device=device), torch.as_tensor(mask, device=device)
+
+
+def check_responses(
+    n: int, response_ids: Any, response_mask: Any, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Responses as tensors int64 (N, T) and bool (N, T).
+
+    Raises:
+        ValueError: If the shapes differ from each other or from ``n`` rows, or a mask is not a prefix of its row.
+    """
+    ids = torch.as_tensor(response_ids, dtype=torch.int64, device=device)
+    mask = torch.as_tensor(response_mask, dtype=torch.bool, device=device)
+    if ids.ndim != 2 or ids.shape != mask.shape or len(ids) != n:
+        raise ValueError(
+            f"response_ids and response_mask must both have shape ({n}, T), "
+            f"got {tuple(ids.shape)} and {tuple(mask.shape)}"
+        )
+    holes = (mask[:, 1:] & ~mask[:, :-1]).any(dim=-1)
+    if holes.any():
+        raise ValueError(f"response_mask must be a prefix of each row; row {int(holes.nonzero()[0])} has a hole")
+    return ids, mask
+
+
+def check_length(model: PreTrainedModel, prompt_ids: Sequence[Sequence[int]], response_tokens: int) -> None:
+    """Refuse what would run past the model's positions.
+
+    Raises:
+        ValueError: If the longest prompt and response together exceed ``max_position_embeddings``.
+    """
+    limit = getattr(model.config, "max_position_embeddings", None)
+    longest = max(map(len, prompt_ids), default=0)
+    if limit is not None and longest + response_tokens > limit:
+        raise ValueError(
+            f"a prompt of {longest} tokens and a response of up to {response_tokens} exceed the model's "
+            f"max_position_embeddings={limit}; shorten the prompts or max_new_tokens"
+        )
+
+
+def empty_generation() -> Generation:
+    """The generation of no rows."""
+    none = (0, 0)
+    return Generation(
+        np.zeros(none, np.int64), np.zeros(none, np.bool_), np.zeros(none, np.float32), (), np.zeros(0, np.bool_)
+    )
+
+
+def load_model(
+    path: str, *, device: str | torch.device, dtype: str, lora: Mapping[str, Any] | None
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Model and tokenizer of a directory or hub id. Arguments and errors as `llm_morl_agents.policy.load_policy`."""
+    if dtype not in DTYPES:
+        raise ValueError(f"load_policy(dtype=) must be one of {DTYPES}, got {dtype!r}")
+    try:
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+        tokenizer = AutoTokenizer.from_pretrained(path)
+    except OSError as error:
+        raise OSError(f"load_policy(source={path!r}): cannot load a model and its tokenizer: {error}") from error
+    torch.nn.Module.to(model, torch.device(device))  # transformers' own `to` is annotated wrongly
+    return (model if lora is None else _with_lora(model, lora)), tokenizer
+
+
+def _with_lora(model: PreTrainedModel, lora: Mapping[str, Any]) -> PreTrainedModel:
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError as error:
+        raise ImportError(
+            "load_policy(lora=) needs peft, which is not installed: pip install llm-morl-env[peft]"
+        ) from error
+    with torch.random.fork_rng():  # peft draws the adapters from the global generator
+        torch.manual_seed(0)
+        adapted: Any = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **lora))
+    return cast(PreTrainedModel, adapted)  # a module that passes the model's methods on

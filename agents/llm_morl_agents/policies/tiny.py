@@ -1,0 +1,108 @@
+"""Making the embedded model: a small Llama with random weights, and its directory."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from llm_morl_env.tokenizer import BOS, BUILT_IN, EOS, PAD, TextTokenizer
+
+#: What transformers must be told about the environment's tokenizer. Clean-up would eat spaces before punctuation.
+TOKENIZER_CONFIG = {"pad_token": PAD, "bos_token": BOS, "eos_token": EOS, "clean_up_tokenization_spaces": False}
+
+
+def new_tiny_model(
+    vocab_size: int,
+    *,
+    eos_id: int,
+    pad_id: int,
+    bos_id: int | None = None,
+    seed: int,
+    hidden_size: int = 64,
+    layers: int = 3,
+    heads: int = 4,
+    kv_heads: int | None = None,
+    intermediate_size: int = 176,
+    max_positions: int = 1024,
+) -> LlamaForCausalLM:
+    """A Llama with random weights, tied embeddings, float32.
+
+    The weights have standard deviation 1/sqrt(hidden_size): with transformers' .02, models this narrow do not learn to
+    copy. No global random state is touched.
+
+    Args:
+        vocab_size: V, that of the tokenizer.
+        eos_id: Ends a response.
+        pad_id: Fills batches; its embedding row is zero and gets no gradient as an input.
+        bos_id: Beginning of sequence, if the tokenizer has one.
+        seed: Of the weights.
+        hidden_size: C.
+        layers: Number of blocks.
+        heads: H.
+        kv_heads: Key and value heads; None for H.
+        intermediate_size: Width of the gated unit.
+        max_positions: Longest prompt and response together.
+    """
+    config = LlamaConfig(
+        vocab_size=vocab_size,
+        hidden_size=hidden_size,
+        intermediate_size=intermediate_size,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads or heads,
+        max_position_embeddings=max_positions,
+        initializer_range=hidden_size**-0.5,
+        tie_word_embeddings=True,
+        bos_token_id=bos_id,
+        eos_token_id=eos_id,
+        pad_token_id=pad_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = LlamaForCausalLM(config)
+    make: Any = GenerationConfig  # transformers does not annotate it
+    model.generation_config = make(
+        bos_token_id=bos_id, eos_token_id=eos_id, pad_token_id=pad_id, do_sample=True, top_k=0
+    )
+    return model
+
+
+def wrap_tokenizer(path: str | Path = BUILT_IN) -> PreTrainedTokenizerFast:
+    """The environment's tokenizer, a ``tokenizer.json`` file or its directory, as a tokenizer of transformers.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is not a tokenizer.
+    """
+    file = TextTokenizer(path).path
+    make: Any = PreTrainedTokenizerFast  # transformers does not annotate it
+    tokenizer: PreTrainedTokenizerFast = make(tokenizer_file=str(file), **TOKENIZER_CONFIG)
+    return tokenizer
+
+
+def save_tiny(model: LlamaForCausalLM, directory: str | Path, *, tokenizer: str | Path = BUILT_IN) -> None:
+    """Write the directory that `load_policy`, ``AutoModelForCausalLM`` and ``AutoTokenizer`` read.
+
+    Args:
+        model: Written as config.json, generation_config.json and model.safetensors.
+        directory: Made if missing.
+        tokenizer: The environment's tokenizer. It is copied byte by byte: transformers would re-serialise it, and its
+            own class name in tokenizer_config.json is not known to older versions.
+
+    Raises:
+        FileNotFoundError: If there is no such tokenizer.
+    """
+    source, target = TextTokenizer(tokenizer).path, Path(directory)
+    model.save_pretrained(target)
+    shutil.copyfile(source, target / "tokenizer.json")
+    config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": int(model.config.max_position_embeddings),
+        **TOKENIZER_CONFIG,
+    }
+    (target / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
