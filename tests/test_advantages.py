@@ -157,6 +157,24 @@ def test_a_flat_group_stays_zero_when_whitening_shifts_the_others():
     assert out[1] > 0 > out[4]
 
 
+def test_a_group_is_flat_when_every_objective_of_non_zero_weight_is():
+    """The group in the middle varies in the second objective, to which it gives no weight."""
+    rewards = np.array([[0, 0.1], [1, 0.2], [5, 0.3], [5, 0.4], [0, 0.5], [2, 0.6]])
+    weights = np.array([[0, 1], [1, 1], [1, 0], [1, 0], [1, 1], [1, 1]])
+    out = combine_advantages(group_zscore, whiten=True)(rewards, np.array([0, 0, 1, 1, 2, 2]), Weighting(weights))
+    np.testing.assert_array_equal(out[[2, 3]], 0.0)
+    assert out[[0, 1, 4, 5]].all()
+
+
+def test_whitening_after_a_group_baseline_is_guarded_by_the_rewards():
+    """Differences of 1 beside rewards of 1e8 are below the precision that the guard trusts in the batch."""
+    rewards, group = np.array([[1.0], [0.0], [1e8], [1e8]]), np.array([0, 0, 1, 1])
+    np.testing.assert_array_equal(compute(rewards, group, "reinforce++-baseline"), 0.0)
+    np.testing.assert_array_equal(compute(rewards, group, "grpo"), [1, -1, 0, 0])
+    rewards[2:] = 1e3
+    np.testing.assert_allclose(compute(rewards, group, "reinforce++-baseline"), np.array([1, -1, 0, 0]) * np.sqrt(2))
+
+
 @pytest.mark.parametrize("method", GROUP_METHODS)
 def test_what_varies_in_an_unweighted_objective_only_is_flat(method):
     rewards, group = random_batch(5)
