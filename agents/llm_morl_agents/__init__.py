@@ -1,10 +1,18 @@
-"""Grouped policy-gradient agents for multi-objective language-model environments."""
+"""Grouped policy-gradient agents for multi-objective language-model environments.
 
-from llm_morl_agents.agents import AGENTS, DVAO, GDPO, GRPO, REINFORCE, RLOO, DrGRPO
-from llm_morl_agents.grouped_pg import GroupedPG
-from llm_morl_agents.policy import Policy, Sampling, load_policy
-from llm_morl_agents.report import StepReport
-from llm_morl_agents.settings import Settings
+The names below are loaded when they are first asked for: torch and transformers take seconds, and ``llm-morl --help``
+needs neither.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llm_morl_agents.agents import AGENTS, DVAO, GDPO, GRPO, REINFORCE, RLOO, DrGRPO
+    from llm_morl_agents.grouped_pg import GroupedPG
+    from llm_morl_agents.policy import Policy, Sampling, load_policy
+    from llm_morl_agents.report import StepReport
+    from llm_morl_agents.settings import Settings
 
 __all__ = [
     "AGENTS",
@@ -21,3 +29,22 @@ __all__ = [
     "StepReport",
     "load_policy",
 ]
+
+_MODULES = {
+    "GroupedPG": "grouped_pg",
+    "Policy": "policy",
+    "Sampling": "policy",
+    "Settings": "settings",
+    "StepReport": "report",
+    "load_policy": "policy",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULES.get(name, 'agents')}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

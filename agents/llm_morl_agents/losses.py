@@ -15,8 +15,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-Aggregation = Literal["token_mean", "sequence_mean", "constant"]
-RatioLevel = Literal["token", "sequence"]
+from llm_morl_agents.settings import Aggregation, RatioLevel
+
 KLEstimator = Literal["k1", "k2", "k3"]
 
 #: Log-ratios are clamped to this before the exponential (as in verl), so that one token of vanishing probability gives

@@ -1,14 +1,16 @@
-"""`Settings`: the numbers of a training run. Behaviour is chosen by objects (estimator, weighter), not by more fields."""
+"""`Settings`: the numbers of a training run. Behaviour is chosen by objects (estimator, weighter), not by fields."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from llm_morl_agents.losses import Aggregation, RatioLevel
-from llm_morl_agents.policy import Sampling
+if TYPE_CHECKING:
+    from llm_morl_agents.policy import Sampling
 
+Aggregation = Literal["token_mean", "sequence_mean", "constant"]
+RatioLevel = Literal["token", "sequence"]
 Schedule = Literal["constant", "linear", "cosine"]
 
 
@@ -115,6 +117,8 @@ class Settings:
 
     def sampling(self, *, default_max_new_tokens: int, greedy: bool = False) -> Sampling:
         """How responses are drawn."""
+        from llm_morl_agents.policy import Sampling  # here, so that the command line can show settings without torch
+
         cap = default_max_new_tokens if self.max_new_tokens is None else self.max_new_tokens
         return Sampling(self.temperature, self.top_p, cap, self.stop, greedy)
 
