@@ -305,7 +305,7 @@ def load_policy(
     from llm_morl_agents.policies.hf import HFPolicy, load_model
     from llm_morl_agents.policies.llama import LlamaPolicy, unsupported
 
-    path = _resolve(source)
+    path = resolve_source(source)
     model, tokenizer = load_model(path, device=device, dtype=dtype, lora=lora)
     reason = unsupported(model)
     if fast and reason is not None:
@@ -320,7 +320,7 @@ def load_policy(
     return policy
 
 
-def _resolve(source: str | Path) -> str:
+def resolve_source(source: str | Path) -> str:
     """The directory, or the hub id where ``source`` can be one, that transformers shall load."""
     if source == "tiny":
         if not (TINY / "config.json").is_file():
