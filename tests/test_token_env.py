@@ -1,5 +1,7 @@
 """The token view: one episode writes a response that is scored as the text view scores it."""
 
+import importlib
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -188,14 +190,21 @@ def test_mo_gymnasium_vectorisation():
     assert (steps[2][1][:, 1] == -3.0).all()
 
 
-def test_stable_baselines_trains_on_the_scalarised_env():
+@pytest.mark.parametrize("algorithm", ["stable_baselines3:PPO", "sb3_contrib:MaskablePPO"])
+def test_stable_baselines_trains_on_the_scalarised_env(algorithm):
     import torch
-    from stable_baselines3 import PPO
 
     torch.set_num_threads(1)
+    module, name = algorithm.split(":")
     env = ScalarizedReward(gym.make("ToolCall-MO-v0", difficulty="easy", max_response_tokens=4), weights=[1, 1, 1])
-    model = PPO("MlpPolicy", env, n_steps=16, batch_size=8, n_epochs=1, policy_kwargs={"net_arch": [8]}, seed=0)
+    model = getattr(importlib.import_module(module), name)(
+        "MlpPolicy", env, n_steps=16, batch_size=8, n_epochs=1, policy_kwargs={"net_arch": [8]}, seed=0
+    )
     before = [p.detach().clone() for p in model.policy.parameters()]
     model.learn(32)
-    assert any(not torch.equal(a, b) for a, b in zip(before, model.policy.parameters(), strict=True))
     assert model.num_timesteps == 32
+    assert any(not torch.equal(a, b) for a, b in zip(before, model.policy.parameters(), strict=True))
+    if name == "MaskablePPO":
+        observation, _ = env.reset(seed=0)
+        action, _ = model.predict(observation, action_masks=env.unwrapped.action_masks())
+        assert env.unwrapped.action_masks()[action]

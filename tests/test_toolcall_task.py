@@ -112,17 +112,14 @@ def test_transforms_apply_in_order_and_reach_every_view():
 
 @pytest.mark.parametrize("folder", EXCEPTIONS)
 def test_golds_of_real_data_score_top_through_the_environment(folder):
-    path = str(sample(folder))
-    scored = {}
+    path = sample(folder)
+    env, scored = make_env(task="toolcall", view="text", data=str(path)), {}
     for split in ("train", "eval"):
-        size = len(toolcall_task(data=path).with_split(split))
-        envs = make_vector_env(size, task="toolcall", data=path, split=split)
-        envs.reset(options={"problem": range(size)})
-        problems = list(envs.task)
-        _, rewards, *_ = envs.step([problem.meta["gold"] for problem in problems])
-        scored |= {p.meta["row"]: row for p, row in zip(problems, rewards.tolist(), strict=True)}
+        for index, problem in enumerate(env.task.with_split(split)):
+            env.reset(options={"split": split, "problem": index})
+            scored[problem.meta["row"]] = env.step(problem.meta["gold"])[1].tolist()
     below = {number: row for number, row in scored.items() if row != [1.0, 3.0, 1.0]}
-    assert sorted(scored) == list(range(1, len(Path(path).read_text(encoding="utf-8").splitlines()) + 1))
+    assert sorted(scored) == list(range(1, len(path.read_text(encoding="utf-8").splitlines()) + 1))
     assert below.keys() == EXCEPTIONS[folder].keys(), below
     assert len(EXCEPTIONS[folder]) <= 0.01 * len(scored)
 
