@@ -246,14 +246,15 @@ class Policy(ABC):
     def save_pretrained(self, path: str | Path) -> None:
         """Write model and tokenizer as a directory that `load_policy` and transformers read (LoRA: the adapters).
 
-        A ``tokenizer.json`` that the policy was loaded from is written as it was: transformers would re-serialise it.
+        Tokenizer files that the policy was loaded from are written as they were; transformers would re-serialise them.
         """
-        source, target = Path(self.tokenizer.name_or_path) / "tokenizer.json", Path(path)
-        original = source.read_bytes() if source.is_file() else None
+        source, target = Path(self.tokenizer.name_or_path), Path(path)
+        originals = [source / name for name in ("tokenizer.json", "tokenizer_config.json")]
+        kept = {file.name: file.read_bytes() for file in originals if file.is_file()}
         self.model.save_pretrained(target)
         self.tokenizer.save_pretrained(target)
-        if original is not None:
-            (target / "tokenizer.json").write_bytes(original)
+        for name, content in kept.items():
+            (target / name).write_bytes(content)
 
     def frozen_copy(self) -> Self:
         """A copy that no update reaches and that needs no gradients: the reference of a KL term."""

@@ -7,14 +7,22 @@ models whose cache is not indexed by row and position (state-space models), enco
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 
 from llm_morl_agents.generate import generate_responses, used_prompts
 from llm_morl_agents.policy import Generation, Policy, Sampling, TokenStats, Uniforms
@@ -240,11 +248,25 @@ def load_model(
         raise ValueError(f"load_policy(dtype=) must be one of {DTYPES}, got {dtype!r}")
     try:
         model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
-        tokenizer = AutoTokenizer.from_pretrained(path)
+        tokenizer = _load_tokenizer(path)
     except OSError as error:
         raise OSError(f"load_policy(source={path!r}): cannot load a model and its tokenizer: {error}") from error
     torch.nn.Module.to(model, torch.device(device))  # transformers' own `to` is annotated wrongly
     return (model if lora is None else _with_lora(model, lora)), tokenizer
+
+
+def _load_tokenizer(path: str) -> PreTrainedTokenizerBase:
+    """What ``AutoTokenizer`` gives, but a directory that declares its tokenizer.json to be generic is believed.
+
+    For some architectures (Qwen2 among them) ``AutoTokenizer`` of transformers 5 puts the pre-tokenizer of the
+    architecture in the place of the file's, so that a model trained on its own vocabulary would read other tokens.
+    """
+    config = Path(path) / "tokenizer_config.json"
+    declared = json.loads(config.read_text(encoding="utf-8")).get("tokenizer_class") if config.is_file() else None
+    generic = declared in ("PreTrainedTokenizerFast", "TokenizersBackend")
+    loader: Any = PreTrainedTokenizerFast if generic else AutoTokenizer
+    tokenizer: PreTrainedTokenizerBase = loader.from_pretrained(path)
+    return tokenizer
 
 
 def _with_lora(model: PreTrainedModel, lora: Mapping[str, Any]) -> PreTrainedModel:

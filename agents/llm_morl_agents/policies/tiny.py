@@ -85,24 +85,36 @@ def wrap_tokenizer(path: str | Path = BUILT_IN) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
+def save_tokenizer(directory: str | Path, *, tokenizer: str | Path = BUILT_IN) -> None:
+    """Put the environment's tokenizer into a model's directory, for `load_policy` and ``AutoTokenizer``.
+
+    tokenizer.json is copied byte by byte (transformers would re-serialise it), and beside it stands a class name that
+    old and new versions know.
+
+    Args:
+        directory: Made if missing.
+        tokenizer: A ``tokenizer.json`` file or its directory.
+
+    Raises:
+        FileNotFoundError: If there is no such tokenizer.
+    """
+    source, target = TextTokenizer(tokenizer).path, Path(directory)
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target / "tokenizer.json")
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", **TOKENIZER_CONFIG}
+    (target / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
 def save_tiny(model: LlamaForCausalLM, directory: str | Path, *, tokenizer: str | Path = BUILT_IN) -> None:
     """Write the directory that `load_policy`, ``AutoModelForCausalLM`` and ``AutoTokenizer`` read.
 
     Args:
         model: Written as config.json, generation_config.json and model.safetensors.
         directory: Made if missing.
-        tokenizer: The environment's tokenizer. It is copied byte by byte: transformers would re-serialise it, and its
-            own class name in tokenizer_config.json is not known to older versions.
+        tokenizer: See `save_tokenizer`.
 
     Raises:
         FileNotFoundError: If there is no such tokenizer.
     """
-    source, target = TextTokenizer(tokenizer).path, Path(directory)
-    model.save_pretrained(target)
-    shutil.copyfile(source, target / "tokenizer.json")
-    config = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": int(model.config.max_position_embeddings),
-        **TOKENIZER_CONFIG,
-    }
-    (target / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    save_tokenizer(directory, tokenizer=tokenizer)
+    model.save_pretrained(directory)
