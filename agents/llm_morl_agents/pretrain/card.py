@@ -20,8 +20,9 @@ SPLITS = ("train", "eval", "unseen")
 
 @dataclass(frozen=True)
 class Level:
-    """Mean rewards of one split, by objective, with ``full``: the share of fully correct answers."""
+    """Mean rewards of one tier and split, by objective, with ``full``: the share of fully correct answers."""
 
+    difficulty: str
     split: str
     sampled: dict[str, float]
     greedy: dict[str, float]
@@ -43,7 +44,9 @@ def start_levels(policy: Policy, *, difficulty: str, n_problems: int, seed: int 
             split=split,
             generator=stream(seed, "evaluate"),
         )
-        levels.append(Level(split, _means(evaluation, "sampled_rewards"), _means(evaluation, "greedy_rewards")))
+        levels.append(
+            Level(difficulty, split, _means(evaluation, "sampled_rewards"), _means(evaluation, "greedy_rewards"))
+        )
     return levels
 
 
@@ -74,12 +77,14 @@ def model_card(levels: list[Level], facts: dict[str, Any]) -> str:
         "",
         "Start levels (mean rewards; `full` is the share of fully correct answers):",
         "",
-        f"| split | decoding | {' | '.join(columns)} |",
-        f"|---|---|{'---|' * len(columns)}",
+        f"| tier | split | decoding | {' | '.join(columns)} |",
+        f"|---|---|---|{'---|' * len(columns)}",
     ]
     for level in levels:
         for kind, means in (("temperature 1", level.sampled), ("greedy", level.greedy)):
-            lines.append(f"| {level.split} | {kind} | {' | '.join(f'{means[c]:.2f}' for c in columns)} |")
+            lines.append(
+                f"| {level.difficulty} | {level.split} | {kind} | {' | '.join(f'{means[c]:.2f}' for c in columns)} |"
+            )
     lines += [
         "",
         "`train`: seen phrasings. `eval`: held-out phrasings, numbers and word combinations. `unseen`: moreover words",

@@ -17,6 +17,7 @@ from llm_morl_agents.policies.tiny import save_tiny
 from llm_morl_agents.policy import load_policy
 from llm_morl_agents.pretrain.card import Level, model_card, start_levels
 from llm_morl_agents.pretrain.recipe import Recipe, pretrain
+from llm_morl_env.tasks.toolcall_problems import TIERS
 from llm_morl_env.tokenizer import BUILT_IN, TextTokenizer
 
 
@@ -35,7 +36,7 @@ class PretrainOptions:
     budget: float = 1.0
     """Share of the recipe's steps, for example 0.1 for a quick look at whether it works."""
     eval_problems: int = 512
-    """Problems a split for the start levels in the card."""
+    """Problems a tier and split for the start levels in the card."""
 
 
 def run(options: PretrainOptions) -> list[Level]:
@@ -54,7 +55,9 @@ def run(options: PretrainOptions) -> list[Level]:
     torch.set_num_threads(1)
     try:
         policy = load_policy(options.out)
-        levels = start_levels(policy, difficulty=options.difficulty, n_problems=options.eval_problems)
+        levels = [
+            level for tier in TIERS for level in start_levels(policy, difficulty=tier, n_problems=options.eval_problems)
+        ]
     finally:
         torch.set_num_threads(threads)
     facts = {
@@ -73,7 +76,7 @@ def run(options: PretrainOptions) -> list[Level]:
     console.print(f"wrote {options.out} after {cpu_seconds:.0f} CPU-seconds of training")
     for level in levels:
         means = "  ".join(f"{name} {value:.3f}" for name, value in level.sampled.items())
-        console.print(f"{level.split:>7}, temperature 1: {means}")
+        console.print(f"{level.difficulty:>8}, {level.split:>6}, temperature 1: {means}")
     return levels
 
 

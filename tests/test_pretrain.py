@@ -1,0 +1,100 @@
+"""The embedded policy: its demonstrations, the recipe that makes it, and the levels that its card states."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from llm_morl_agents.policy import TINY, load_policy
+from llm_morl_agents.pretrain.card import start_levels
+from llm_morl_agents.pretrain.demonstrations import CLEAN, Corruption, demonstrate
+from llm_morl_agents.pretrain.recipe import Phase, Recipe, pretrain
+from llm_morl_env.tasks.toolcall_problems import TIERS, ToolCallProblems
+from llm_morl_env.tokenizer import BUILT_IN, TextTokenizer
+from llm_morl_rewards.toolcall import tool_correctness, tool_format, tool_keys, tool_name, tool_values
+
+TOKENIZER = TextTokenizer()
+PROBLEMS = ToolCallProblems(TIERS["standard"], "train", seed=1, count_tokens=TOKENIZER.count)
+
+
+def _scores(corruption: Corruption, n: int = 300) -> np.ndarray:
+    """Format, correctness, name, keys and values of n demonstrations, (n, 5)."""
+    rng = np.random.default_rng(0)
+    rewards = (tool_format, tool_correctness, tool_name, tool_keys, tool_values)
+    rows = []
+    for index in range(n):
+        prompt, response = demonstrate(PROBLEMS, index, corruption, rng)
+        assert prompt == PROBLEMS[index].prompt
+        rows.append([reward(PROBLEMS[index], response) for reward in rewards])
+    return np.array(rows)
+
+
+def test_clean_demonstrations_are_gold_answers():
+    assert (_scores(CLEAN) == [1.0, 3.0, 1.0, 1.0, 1.0]).all()
+
+
+@pytest.mark.parametrize(
+    ("corruption", "column", "low", "high"),
+    [
+        (Corruption(format=1.0), 0, 0.0, 0.0),
+        (Corruption(format=0.3), 0, 0.6, 0.8),
+        (Corruption(value=1.0), 4, 0.0, 0.45),  # another value of its kind is now and then the same one
+        (Corruption(key=1.0), 3, 0.0, 0.4),
+        (Corruption(name=1.0), 2, 0.2, 0.5),  # one of three or four shown tools, the right one among them
+        (Corruption(decision=1.0), 1, -3.0, -3.0),
+    ],
+)
+def test_each_corruption_spoils_what_it_names(corruption, column, low, high):
+    assert low <= _scores(corruption)[:, column].mean() <= high
+
+
+def test_values_alone_leave_the_rest_right():
+    scores = _scores(Corruption(value=1.0))
+    assert (scores[:, [0, 2, 3]] == 1.0).all()
+
+
+def test_the_recipe_is_reproducible_and_leaves_thread_and_random_state():
+    recipe = Recipe(
+        batch_size=4, phases=(Phase(2, 1e-3, 0.01, 0.3, CLEAN), Phase(2, 1e-3, None, 0.0, Corruption(format=0.5)))
+    )
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    losses: list[tuple[int, int, float]] = []
+    first = pretrain(recipe, TOKENIZER, lambda *seen: losses.append(seen)).state_dict()
+    second = pretrain(recipe, TOKENIZER).state_dict()
+    other = pretrain(replace(recipe, seed=1), TOKENIZER).state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not torch.equal(first["model.norm.weight"], other["model.norm.weight"])
+    assert [(phase, step) for phase, step, _ in losses] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert torch.get_num_threads() == threads
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_short_budget_learns_the_form(tmp_path):
+    """A tenth of the steps, on the easy tier: the form is there and corruption shows; copying comes later."""
+    clean, noisy = Recipe().phases
+    recipe = Recipe(difficulty="easy", phases=(replace(clean, steps=100), replace(noisy, steps=12)))
+    losses: dict[int, list[float]] = {0: [], 1: []}
+    model = pretrain(recipe, TOKENIZER, lambda phase, step, loss: losses[phase].append(loss))
+    assert np.mean(losses[0][-10:]) < 0.25 * losses[0][0]
+    from llm_morl_agents.policies.tiny import save_tiny
+
+    save_tiny(model, tmp_path / "model")
+    train, *_ = start_levels(load_policy(tmp_path / "model"), difficulty="easy", n_problems=64)
+    assert 0.25 < train.sampled["format"] < 0.95
+    assert train.greedy["name"] > 0.5
+
+
+def test_shipped_tokenizer_is_the_environments():
+    assert (TINY / "tokenizer.json").read_bytes() == BUILT_IN.read_bytes()
+
+
+def test_shipped_policy_starts_in_its_range():
+    """Training phrasings, temperature 1: format .45 to .70, fully correct .15 to .35 (and a tolerance of sampling)."""
+    train, held_out, unseen = start_levels(load_policy("tiny"), difficulty="standard", n_problems=256)
+    assert 0.40 <= train.sampled["format"] <= 0.75
+    assert 0.10 <= train.sampled["full"] <= 0.40
+    assert held_out.sampled["full"] > 0.1
+    assert unseen.sampled["correctness"] < held_out.sampled["correctness"]
+    assert train.sampled["brevity"] < 0.8, "brevity must not be saturated from the start"
+    assert train.greedy["format"] > 0.95
