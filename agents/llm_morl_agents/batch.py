@@ -38,8 +38,11 @@ class RolloutBatch:
     finished: NDArray[np.bool_]
 
     def __post_init__(self) -> None:
+        for name in ("response_ids", "rewards"):
+            if getattr(self, name).ndim != 2:
+                raise ValueError(f"RolloutBatch({name}=) must have two axes, got shape {getattr(self, name).shape}")
         n, t = self.response_ids.shape
-        k = self.rewards.shape[-1]
+        k = self.rewards.shape[1]
         shapes = {
             "response_mask": (n, t),
             "behaviour_logprobs": (n, t),

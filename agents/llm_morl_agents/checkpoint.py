@@ -1,8 +1,8 @@
 """Checkpoints: everything that continuing needs, in one ``.safetensors`` file with a JSON header. No pickle.
 
 Tensors: the policy's trainable parameters, the optimizer's moments, and the arrays of the weighter's state. The JSON
-(in the file's metadata, key ``agent``): class, constructor's options, counters, objectives, the weighter as text, the rest
-of its state. Every random stream is a function of the seed and the counters (see `llm_morl_agents.rollout.stream`), so
+(in the file's metadata, key ``agent``): class, constructor's options, counters, objectives, the weighter as text, the
+rest of its state. Every random stream is a function of the seed and the counters (see `llm_morl_agents.rollout.stream`), so
 these are the state of the streams. Written to a temporary file beside the target, then renamed.
 """
 
@@ -43,7 +43,7 @@ def file_of(path: str | Path) -> Path:
 
 
 def save(agent: GroupedPG, path: str | Path) -> Path:
-    """Write the agent; returns the file. A crash in between leaves an earlier checkpoint whole."""
+    """Write the agent; returns the file. A process that dies in between leaves an earlier checkpoint whole."""
     tensors = {f"policy/{name}": t.contiguous() for name, t in agent.policy.state_tensors().items()}
     tensors |= _optimizer_tensors(agent)
     if agent.reference is not None:
@@ -51,7 +51,7 @@ def save(agent: GroupedPG, path: str | Path) -> Path:
     plain_state: dict[str, Any] = {}
     for key, value in agent.weighter_state.items():
         if isinstance(value, np.ndarray):
-            tensors[f"weighter/{key}"] = torch.from_numpy(np.ascontiguousarray(value))
+            tensors[f"weighter/{key}"] = torch.from_numpy(np.array(value, order="C"))
         else:
             plain_state[key] = value
     header = {
@@ -93,8 +93,8 @@ def read_header(path: str | Path) -> dict[str, Any]:
         raise FileNotFoundError(f"no checkpoint at {file}")
     try:
         with safe_open(file, framework="pt") as opened:
-            header: dict[str, Any] = json.loads((opened.metadata() or {})["agent"])
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+            header: dict[str, Any] = dict(json.loads((opened.metadata() or {})["agent"]))
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{file} is not a checkpoint of an agent: {error!r}") from error
     if header.get("format") != FORMAT:
         raise CheckpointError(f"{file} has checkpoint format {header.get('format')!r}; this version reads {FORMAT}")
@@ -116,7 +116,7 @@ def load(
         path: What `save` was given.
         env: An environment with the same objectives and bounds.
         policy: A policy whose parameters are to be overwritten; None loads the one named in the checkpoint.
-        weighter: Needed where the saved one is not in `WEIGHTERS`.
+        weighter: Needed where `WEIGHTERS` cannot make the saved one; must be equal to it.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -152,13 +152,17 @@ def load(
 
 
 def _saved_weighter(header: Mapping[str, Any], given: Weighter | None) -> Weighter:
+    saved = header["weighter"]
     if given is not None:
-        if type(given).__name__ != header["weighter_class"]:
-            raise CheckpointError(f"the checkpoint's weighter is a {header['weighter_class']}, got {given!r}")
+        if type(given).__name__ != header["weighter_class"] or expressions.describe(given, WEIGHTERS) != saved:
+            raise CheckpointError(f"the checkpoint's weighter is {saved or header['weighter_class']}, got {given!r}")
         return given
-    if header["weighter"] is None:
+    if saved is None:
         raise CheckpointError(f"the checkpoint's weighter {header['weighter_class']} is not built in; pass weighter=")
-    weighter: Weighter = expressions.construct(header["weighter"], WEIGHTERS)
+    try:
+        weighter: Weighter = expressions.construct(saved, WEIGHTERS)
+    except ValueError as error:
+        raise CheckpointError(f"the checkpoint's weighter cannot be made: {error}") from error
     return weighter
 
 

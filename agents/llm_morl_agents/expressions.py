@@ -10,6 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+#: What `ast` raises on text that is nested too deeply.
+_TOO_DEEP = (RecursionError, MemoryError)
+
 
 def parse(text: str, table: Mapping[str, Callable[..., Any]]) -> tuple[str, dict[str, Any]]:
     """Name and keyword options of ``name`` or ``name(option=value, ...)``.
@@ -23,17 +26,20 @@ def parse(text: str, table: Mapping[str, Callable[..., Any]]) -> tuple[str, dict
     form = "name or name(option=value, ...)"
     try:
         node = ast.parse(text.strip(), mode="eval").body
-    except SyntaxError as error:
-        raise ValueError(f"{text!r} is not of the form {form}: {error.msg}") from None
+    except (SyntaxError, *_TOO_DEEP) as error:
+        raise ValueError(f"{text!r} is not of the form {form}: {error}") from None
     call = node if isinstance(node, ast.Call) else ast.Call(func=node, args=[], keywords=[])
     if not isinstance(call.func, ast.Name) or call.args or any(k.arg is None for k in call.keywords):
         raise ValueError(f"{text!r} is not of the form {form}")
     name = call.func.id
     if name not in table:
         raise ValueError(f"{text!r}: unknown name {name!r}; known are {sorted(table)}")
+    options = [str(k.arg) for k in call.keywords]
+    if len(set(options)) != len(options):
+        raise ValueError(f"{text!r}: an option is given twice")
     try:
-        return name, {str(k.arg): ast.literal_eval(k.value) for k in call.keywords}
-    except ValueError:
+        return name, {o: ast.literal_eval(k.value) for o, k in zip(options, call.keywords, strict=True)}
+    except (ValueError, TypeError, *_TOO_DEEP):
         raise ValueError(f"{text!r}: the values of options must be literals (numbers, strings, tuples)") from None
 
 
@@ -51,7 +57,7 @@ def construct(text: str, table: Mapping[str, Callable[..., Any]]) -> Any:
 
 
 def describe(value: Any, table: Mapping[str, Callable[..., Any]]) -> str | None:
-    """The text that `construct` turns into an equal object, or None if its class is not in the table.
+    """The text that `construct` turns into an equal object; None if its class is not in the table or no text does.
 
     Only options that differ from their defaults are written.
     """
@@ -61,4 +67,8 @@ def describe(value: Any, table: Mapping[str, Callable[..., Any]]) -> str | None:
     options = [
         f"{f.name}={getattr(value, f.name)!r}" for f in fields(value) if f.init and getattr(value, f.name) != f.default
     ]
-    return f"{names[0]}({', '.join(options)})" if options else names[0]
+    text = f"{names[0]}({', '.join(options)})" if options else names[0]
+    try:
+        return text if construct(text, table) == value else None
+    except ValueError:  # an option that is no literal, such as a weighter inside a weighter
+        return None

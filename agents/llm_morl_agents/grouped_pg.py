@@ -21,7 +21,7 @@ from llm_morl_agents.advantages import Estimator, flat_groups
 from llm_morl_agents.batch import RolloutBatch, concatenate
 from llm_morl_agents.diagnostics import advantage_share, within_group_std, zero_variance_share
 from llm_morl_agents.evaluate import Evaluation, evaluate_policy
-from llm_morl_agents.policy import Policy, draw_uniforms
+from llm_morl_agents.policy import Policy, Sampling, draw_uniforms
 from llm_morl_agents.report import StepReport
 from llm_morl_agents.rollout import derived_seed, rollout, stream
 from llm_morl_agents.settings import Settings
@@ -48,11 +48,13 @@ class GroupedPG:
         estimator: Rewards to advantages (`combine_rewards`, `combine_advantages`).
         weighter: Weights of the objectives; equal and static by default.
         preference: (K,) static priorities, which multiply a dynamic weighter's weights; ones by default.
-        seed: Seed of every random stream.
+        seed: Seed of every random stream, in [0, 2**32).
+        allow_whiten: Take a weighter whose per-group sizes the estimator's whitening undoes (DVAO's under GDPO).
         **settings: Fields of `Settings`.
 
     Raises:
-        ValueError: If the weighter's per-group scale would be undone by the estimator's whitening, or a shape is off.
+        ValueError: If the weighter's per-group sizes would be undone by the estimator's whitening, it needs a signal
+            that this agent does not give, or a value is out of its range.
         TypeError: If the environment has no vector rewards, or a setting is unknown.
     """
 
@@ -80,7 +82,7 @@ class GroupedPG:
         self.estimator = estimator
         self.weighter: Weighter = Static() if weighter is None else weighter
         self.settings = Settings.make(**{**self.defaults, **settings})
-        self.seed = int(seed)
+        self.seed = _checked_seed(seed)
         self.objectives = Objectives(tuple(names), space.low, space.high)
         self.preference = _checked_preference(preference, len(self.objectives))
         if estimator.whiten and getattr(self.weighter, "shrinks_groups", False) and not allow_whiten:
@@ -113,6 +115,9 @@ class GroupedPG:
         task = getattr(self.env.unwrapped, "task", None)
         return DEFAULT_MAX_RESPONSE_TOKENS if task is None else int(task.max_response_tokens)
 
+    def _sampling(self, *, greedy: bool = False) -> Sampling:
+        return self.settings.sampling(default_max_new_tokens=self.max_response_tokens, greedy=greedy)
+
     def step(self) -> StepReport:
         """Take one training step."""
         started_cpu, started_wall = time.process_time(), time.perf_counter()
@@ -131,7 +136,7 @@ class GroupedPG:
             batch,
             advantages,
             self.settings,
-            constant_length=self.max_response_tokens,
+            constant_length=self._sampling().max_new_tokens,
             generator=stream(self.seed, "shuffle", self.step_count),
         )
         report = StepReport(
@@ -181,7 +186,7 @@ class GroupedPG:
         return rollout(
             self.policy,
             self.env,
-            self.settings.sampling(default_max_new_tokens=self.max_response_tokens),
+            self._sampling(),
             env_seed=derived_seed(self.seed, "rollout", *position),
             generator=stream(self.seed, "sample", *position),
         )
@@ -224,7 +229,7 @@ class GroupedPG:
         if total_steps < 0:
             raise ValueError(f"learn(total_steps=) must be non-negative, got {total_steps}")
         callbacks = tuple(callbacks)
-        if self.horizon is None:
+        if self.horizon is None and total_steps:
             self.horizon = self.step_count + total_steps
         self.interrupted = False
         with _SignalFlag() as interrupt:
@@ -232,21 +237,20 @@ class GroupedPG:
                 report = self.step()
                 answers = [callback(report) for callback in callbacks]
                 every = self.settings.checkpoint_every
+                if interrupt.raised or any(answer is False for answer in answers):
+                    break
                 if checkpoint_path is not None and every and self.step_count % every == 0:
                     self.save(checkpoint_path)
-                if interrupt.raised:
-                    self.interrupted = True
-                if self.interrupted or any(answer is False for answer in answers):
-                    break
-        if checkpoint_path is not None:
-            self.save(checkpoint_path)
+            if checkpoint_path is not None:
+                self.save(checkpoint_path)
+        self.interrupted = interrupt.raised
         return self
 
     def predict(self, prompts: Sequence[str], deterministic: bool = False) -> list[str]:
         """One response for each prompt; greedy where ``deterministic``, else sampled from the agent's own stream."""
         if isinstance(prompts, str):
             raise TypeError(f"predict(prompts=) must be a sequence of str, got one str: {prompts!r}")
-        sampling = self.settings.sampling(default_max_new_tokens=self.max_response_tokens, greedy=deterministic)
+        sampling = self._sampling(greedy=deterministic)
         generator = stream(self.seed, "predict", self.predict_count)
         self.predict_count += not deterministic
         return list(
@@ -266,7 +270,7 @@ class GroupedPG:
         return evaluate_policy(
             self.policy,
             self.env,
-            self.settings.sampling(default_max_new_tokens=self.max_response_tokens),
+            self._sampling(),
             n_problems=n_problems,
             split=split,
             generator=stream(self.seed if seed is None else seed, "evaluate"),
@@ -307,6 +311,13 @@ class GroupedPG:
                 "a bare GroupedPG cannot be loaded: its estimator is an object; subclass it"
             )
         return cls(env, policy, weighter=weighter, **options)
+
+
+def _checked_seed(seed: int) -> int:
+    """The seed itself: below 2**32 it is one word of a stream's seed, so that no two streams coincide."""
+    if not 0 <= int(seed) < 2**32:
+        raise ValueError(f"seed must lie in [0, 2**32), got {seed!r}")
+    return int(seed)
 
 
 def _checked_preference(preference: Sequence[float] | None, k: int) -> NDArray[np.float64]:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 class StepReport:
     """One training step, K objectives.
 
+    Under dynamic sampling all figures are those of the groups that were kept.
+
     Args:
         step: Index of the step, from 0.
         objectives: K names.

@@ -19,6 +19,8 @@ STREAMS = {"rollout": 0, "sample": 1, "shuffle": 2, "evaluate": 3, "predict": 4}
 def stream(seed: int, name: str, *position: int) -> np.random.Generator:
     """The generator of one purpose at one position (step, attempt, ...): a pure function, so that nothing needs saving.
 
+    The positions of a purpose must have one length: numpy pads seeds with zeros, so (1,) and (1, 0) are the same.
+
     >>> bool(stream(0, "sample", 3).random() == stream(0, "sample", 3).random())
     True
     """

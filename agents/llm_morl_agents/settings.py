@@ -77,17 +77,16 @@ class Settings:
     checkpoint_every: int = 0
 
     def __post_init__(self) -> None:
+        if isinstance(self.stop, str):  # else it would become a tuple of its characters
+            raise ValueError(f"stop must be a sequence of strings, got the str {self.stop!r}")
         object.__setattr__(self, "betas", tuple(self.betas))
         object.__setattr__(self, "stop", tuple(self.stop))
         choices = {"schedule": Schedule, "ratio": RatioLevel, "aggregation": Aggregation}
         for name, options in choices.items():
             if getattr(self, name) not in get_args(options):
                 raise ValueError(f"{name} must be one of {get_args(options)}, got {getattr(self, name)!r}")
-        for name in ("epochs", "mini_batches", "micro_batches"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)!r}")
-        non_negative = ("warmup_steps", "weight_decay", "kl_coef", "entropy_coef", "max_resamples", "checkpoint_every")
-        for name in non_negative:
+        self._check_counts()
+        for name in ("weight_decay", "kl_coef", "entropy_coef"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be non-negative, got {getattr(self, name)!r}")
         for name in ("learning_rate", "max_grad_norm"):
@@ -95,7 +94,21 @@ class Settings:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)!r}")
         if (self.clip_low is None) != (self.clip_high is None):
             raise ValueError(f"clip_low and clip_high go together, got {self.clip_low!r} and {self.clip_high!r}")
+        if self.clip is not None and not min(self.clip) >= 0:
+            raise ValueError(f"clip_low and clip_high must be non-negative, got {self.clip}")
+        if self.dual_clip is not None and (self.clip is None or not self.dual_clip > 1):
+            raise ValueError(f"dual_clip must be above 1 and needs a clip, got {self.dual_clip!r} with {self.clip}")
         self.sampling(default_max_new_tokens=1)
+
+    def _check_counts(self) -> None:
+        least = {"epochs": 1, "mini_batches": 1, "micro_batches": 1, "schedule_steps": 1, "max_new_tokens": 1}
+        least |= {"warmup_steps": 0, "max_resamples": 0, "checkpoint_every": 0}
+        for name, bound in least.items():
+            value = getattr(self, name)
+            if value is None and name in ("schedule_steps", "max_new_tokens"):
+                continue
+            if not isinstance(value, int) or value < bound:
+                raise ValueError(f"{name} must be an int of at least {bound}, got {value!r}")
 
     @classmethod
     def make(cls, **values: Any) -> Settings:

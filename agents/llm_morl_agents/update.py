@@ -48,7 +48,8 @@ def update(
     """Take the optimizer steps of one batch.
 
     A mini-batch in which nothing pulls (all advantages 0, no KL, no entropy term) takes no optimizer step: momentum
-    alone would move the parameters on no evidence.
+    alone would move the parameters on no evidence. Neither does one whose gradient is not finite: an error says so
+    before the parameters are spoilt.
 
     Args:
         policy: Its parameters are updated in place, by the optimizer.
@@ -59,6 +60,9 @@ def update(
         settings: Losses and numbers of passes.
         constant_length: What ``aggregation="constant"`` divides by.
         generator: Shuffles the groups.
+
+    Raises:
+        FloatingPointError: If the gradient is not finite.
     """
     parameters = list(policy.trainable_parameters().values())
     norms, last = [], UpdateReport()
@@ -76,10 +80,12 @@ def update(
                 for part in micro_batches(batch, pulled, settings.micro_batches)
             ]
             norms.append(float(torch.nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm)))
+            if not np.isfinite(norms[-1]):
+                raise FloatingPointError(f"the gradient's norm is {norms[-1]}; the parameters are left as they were")
             optimizer.step()
         tokens = max(int(batch.response_mask.sum()), 1)
         last = UpdateReport(
-            loss=sum(t.loss for t in terms) / settings.mini_batches,
+            loss=sum(t.loss for t in terms) / min(settings.mini_batches, len(batch.prompt_ids)),
             grad_norm=float(np.mean(norms)) if norms else 0.0,
             kl=sum(t.kl for t in terms) / tokens,
             clip_share=sum(t.clipped for t in terms) / tokens,
@@ -155,7 +161,9 @@ def _backward(
             denominator=denominator,
         )
     loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    return _Terms(float(loss), float(kl.detach()[mask].sum()), _clipped(logprobs.detach(), behaviour, mask, settings))
+    return _Terms(
+        float(loss.detach()), float(kl.detach()[mask].sum()), _clipped(logprobs.detach(), behaviour, mask, settings)
+    )
 
 
 def _clipped(logprobs: torch.Tensor, behaviour: torch.Tensor, mask: torch.Tensor, settings: Settings) -> float:
