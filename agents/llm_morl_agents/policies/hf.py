@@ -24,7 +24,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from llm_morl_agents.generate import generate_responses, used_prompts
+from llm_morl_agents.generate import Decoder, generate_responses, used_prompts
 from llm_morl_agents.policy import Generation, Policy, Sampling, TokenStats, Uniforms
 
 DTYPES = ("float32", "bfloat16", "float16", "auto")
@@ -61,7 +61,7 @@ class HFPolicy(Policy):
                 device=self.device,
             )
 
-    def _decoder(self, prompt_ids: Sequence[Sequence[int]], group: NDArray[np.int64], steps: int) -> Any:
+    def _decoder(self, prompt_ids: Sequence[Sequence[int]], group: NDArray[np.int64], steps: int) -> Decoder:
         return HFDecoder(self.model, prompt_ids, torch.as_tensor(group, device=self.device), self.pad_id)
 
     def token_stats(
@@ -251,8 +251,9 @@ def load_model(
         tokenizer = _load_tokenizer(path)
     except OSError as error:
         raise OSError(f"load_policy(source={path!r}): cannot load a model and its tokenizer: {error}") from error
+    model = model if lora is None else _with_lora(model, lora)
     torch.nn.Module.to(model, torch.device(device))  # transformers' own `to` is annotated wrongly
-    return (model if lora is None else _with_lora(model, lora)), tokenizer
+    return model, tokenizer
 
 
 def _load_tokenizer(path: str) -> PreTrainedTokenizerBase:
@@ -276,7 +277,7 @@ def _with_lora(model: PreTrainedModel, lora: Mapping[str, Any]) -> PreTrainedMod
         raise ImportError(
             "load_policy(lora=) needs peft, which is not installed: pip install llm-morl-env[peft]"
         ) from error
-    with torch.random.fork_rng():  # peft draws the adapters from the global generator
+    with torch.random.fork_rng(devices=[]):  # peft draws the adapters from the global generator
         torch.manual_seed(0)
         adapted: Any = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", **lora))
     return cast(PreTrainedModel, adapted)  # a module that passes the model's methods on
