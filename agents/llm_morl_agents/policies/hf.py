@@ -247,7 +247,7 @@ def load_model(
     if dtype not in DTYPES:
         raise ValueError(f"load_policy(dtype=) must be one of {DTYPES}, got {dtype!r}")
     try:
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
         tokenizer = _load_tokenizer(path)
     except OSError as error:
         raise OSError(f"load_policy(source={path!r}): cannot load a model and its tokenizer: {error}") from error
