@@ -70,7 +70,7 @@ def test_the_shares_split_correctness_from_easy_to_hard():
         ({"data": "no/such.jsonl"}, ValueError, "no/such.jsonl: there is no such file"),
         ({"data_format": "bfcl"}, ValueError, "data_format='bfcl' needs data="),
         ({"tokenizer": "no/such"}, FileNotFoundError, "tokenizer='no/such'"),
-        ({"max_response_tokens": 0}, ValueError, "max_response_tokens must be at least 1, got 0"),
+        ({"max_response_tokens": 0}, ValueError, r"max_response_tokens.* must be at least 1, got 0"),
         ({"max_prompt_tokens": 0}, ValueError, "max_prompt_tokens must be at least 1, got 0"),
     ],
 )
@@ -134,6 +134,20 @@ def test_caps_of_real_data_follow_the_longest_texts(folder):
     assert task.max_prompt_tokens == max(count(problem.prompt) for problem in problems)
     assert toolcall_task(data=path, max_response_tokens=9, max_prompt_tokens=8).max_response_tokens == 9
     assert set(task.problems) == {"train", "eval"}
+
+
+def test_the_masks_of_the_token_view_let_golds_be_written():
+    env = make_env(task="toolcall", objectives=("correctness",))
+    tokenizer = env.task.tokenizer
+    for index in range(20):
+        env.reset(options={"problem": index, "split": "eval"})
+        ids = [*tokenizer.encode(env.task.with_split("eval")[index].meta["gold"]), tokenizer.eos_id]
+        for token in ids:
+            mask = env.action_masks()
+            assert mask[token]
+            assert not mask.all()
+            _, rewards, *_ = env.step(token)
+        assert rewards.tolist() == [3.0]
 
 
 def test_the_token_view_runs_on_real_data():

@@ -10,6 +10,7 @@ from typing import overload
 
 from llm_morl_env.data import load_toolcall, longest, split_rows
 from llm_morl_env.task import Task, Transform
+from llm_morl_env.tasks.toolcall_grammar import ToolCallGrammar
 from llm_morl_env.tasks.toolcall_problems import SPLITS, TIERS, ToolCallProblems
 from llm_morl_env.tokenizer import TextTokenizer
 from llm_morl_rewards import Problem, RewardVector
@@ -80,13 +81,17 @@ def toolcall_task(
         problems, prompt_tokens, response_tokens = _procedural(difficulty, seed, counter)
     else:
         problems, prompt_tokens, response_tokens = _real(data, data_format, counter, max_prompt_tokens)
+    cap = response_tokens if max_response_tokens is None else max_response_tokens
+    # Not for real data: values there are longer and deeper than the grammar's limits; masks would bar gold answers.
+    grammar = ToolCallGrammar(counter, max_response_tokens=cap) if data is None else None
     task = Task(
         name="toolcall",
         problems=problems,
         rewards=tool_rewards(counter).select(objectives),
         tokenizer=counter,
         max_prompt_tokens=prompt_tokens if max_prompt_tokens is None else max_prompt_tokens,
-        max_response_tokens=response_tokens if max_response_tokens is None else max_response_tokens,
+        max_response_tokens=cap,
+        grammar=grammar,
     )
     for transform in transforms:
         task = transform(task)
