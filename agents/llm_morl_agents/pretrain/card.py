@@ -12,6 +12,7 @@ import llm_morl_env  # noqa: F401  # registers the ids
 from llm_morl_agents.evaluate import Evaluation, evaluate_policy
 from llm_morl_agents.policy import Policy, Sampling
 from llm_morl_agents.rollout import stream
+from llm_morl_agents.threads import one_thread
 
 OBJECTIVES = ("format", "correctness", "brevity", "name", "keys", "values")
 #: Splits of the card: as in training; held-out phrasings, numbers and combinations; moreover words never trained on.
@@ -28,6 +29,7 @@ class Level:
     greedy: dict[str, float]
 
 
+@one_thread()
 def start_levels(policy: Policy, *, difficulty: str, n_problems: int, seed: int = 0) -> list[Level]:
     """Levels at temperature 1 and greedy, through the environment."""
     levels = []

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-import torch
 import tyro
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -16,7 +15,8 @@ from transformers import LlamaForCausalLM
 from llm_morl_agents.policies.tiny import save_tiny
 from llm_morl_agents.policy import load_policy
 from llm_morl_agents.pretrain.card import Level, model_card, start_levels
-from llm_morl_agents.pretrain.recipe import Recipe, pretrain
+from llm_morl_agents.pretrain.demonstrations import CLEAN
+from llm_morl_agents.pretrain.recipe import Phase, Recipe, pretrain
 from llm_morl_env.tasks.toolcall_problems import TIERS
 from llm_morl_env.tokenizer import BUILT_IN, TextTokenizer
 
@@ -51,33 +51,36 @@ def run(options: PretrainOptions) -> list[Level]:
     model = _with_progress(recipe, tokenizer)
     cpu_seconds = time.process_time() - started
     save_tiny(model, options.out, tokenizer=BUILT_IN)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        policy = load_policy(options.out)
-        levels = [
-            level for tier in TIERS for level in start_levels(policy, difficulty=tier, n_problems=options.eval_problems)
-        ]
-    finally:
-        torch.set_num_threads(threads)
-    facts = {
-        "parameters": f"{sum(p.numel() for p in model.parameters()):,}",
-        "architecture": f"Llama, hidden {recipe.hidden_size}, {recipe.layers} layers, {recipe.heads} heads, vocabulary "
-        f"{tokenizer.vocab_size}",
-        "made by": f"`llm-morl pretrain {options.task} --difficulty {options.difficulty} --seed {options.seed}"
-        f"{'' if options.budget == 1 else f' --budget {options.budget}'}`",
-        "demonstrations": ", then ".join(
-            f"{p.steps} steps of {recipe.batch_size} ({'clean' if i == 0 else 'corrupted'})"
-            for i, p in enumerate(phases)
-        ),
-    }
-    (options.out / "README.md").write_text(model_card(levels, facts), encoding="utf-8")
+    levels = write_card(options, recipe)
     console = Console()
     console.print(f"wrote {options.out} after {cpu_seconds:.0f} CPU-seconds of training")
     for level in levels:
         means = "  ".join(f"{name} {value:.3f}" for name, value in level.sampled.items())
         console.print(f"{level.difficulty:>8}, {level.split:>6}, temperature 1: {means}")
     return levels
+
+
+def write_card(options: PretrainOptions, recipe: Recipe) -> list[Level]:
+    """Measure the model in ``options.out`` on every tier and write its card there; returns the levels."""
+    policy = load_policy(options.out)
+    levels = [
+        level for tier in TIERS for level in start_levels(policy, difficulty=tier, n_problems=options.eval_problems)
+    ]
+    command = f"llm-morl pretrain {options.task} --difficulty {options.difficulty} --seed {options.seed}"
+    phases = (f"{p.steps} steps of {recipe.batch_size} {_kind(p)} ones" for p in recipe.phases)
+    facts = {
+        "parameters": f"{sum(p.numel() for p in policy.model.parameters()):,}",
+        "architecture": f"Llama, hidden {recipe.hidden_size}, {recipe.layers} layers, {recipe.heads} heads, vocabulary "
+        f"{policy.vocab_size:,}",
+        "made by": f"`{command}{'' if options.budget == 1 else f' --budget {options.budget}'}`",
+        "demonstrations": f"{', then '.join(phases)}, of the training split alone",
+    }
+    (options.out / "README.md").write_text(model_card(levels, facts), encoding="utf-8")
+    return levels
+
+
+def _kind(phase: Phase) -> str:
+    return "clean" if phase.corruption == CLEAN else "corrupted"
 
 
 def _with_progress(recipe: Recipe, tokenizer: TextTokenizer) -> LlamaForCausalLM:

@@ -14,6 +14,7 @@ from transformers import LlamaForCausalLM
 from llm_morl_agents.policies.llama import sequence_logits
 from llm_morl_agents.policies.tiny import new_tiny_model
 from llm_morl_agents.pretrain.demonstrations import CLEAN, Corruption, demonstrate
+from llm_morl_agents.threads import one_thread
 from llm_morl_env.tasks.toolcall_problems import TIERS, ToolCallProblems
 from llm_morl_env.tokenizer import TextTokenizer
 
@@ -68,35 +69,31 @@ Batch = list[tuple[list[int], list[int]]]
 _POOL = 8
 
 
+@one_thread()
 def pretrain(recipe: Recipe, tokenizer: TextTokenizer, progress: Progress | None = None) -> LlamaForCausalLM:
     """Train the model from random weights. A pure function of the recipe on one machine and torch build.
 
     Uses one thread while it runs: two are no faster at this size, and their sums would not repeat.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        model = new_tiny_model(
-            tokenizer.vocab_size,
-            eos_id=tokenizer.eos_id,
-            pad_id=tokenizer.pad_id,
-            bos_id=tokenizer.bos_id,
-            seed=recipe.seed,
-            hidden_size=recipe.hidden_size,
-            layers=recipe.layers,
-            heads=recipe.heads,
-            intermediate_size=recipe.intermediate_size,
-        )
-        # Not the environments' default seed: their training problems are other draws from the same distribution.
-        problems = ToolCallProblems(
-            TIERS[recipe.difficulty], "train", seed=10_000 + recipe.seed, count_tokens=tokenizer.count
-        )
-        for number, phase in enumerate(recipe.phases):
-            rng = np.random.default_rng([recipe.seed, number])
-            _train_phase(model, phase, _batches(problems, phase, recipe.batch_size, tokenizer, rng), number, progress)
-        return model
-    finally:
-        torch.set_num_threads(threads)
+    model = new_tiny_model(
+        tokenizer.vocab_size,
+        eos_id=tokenizer.eos_id,
+        pad_id=tokenizer.pad_id,
+        bos_id=tokenizer.bos_id,
+        seed=recipe.seed,
+        hidden_size=recipe.hidden_size,
+        layers=recipe.layers,
+        heads=recipe.heads,
+        intermediate_size=recipe.intermediate_size,
+    )
+    # Not the environments' default seed: their training problems are other draws from the same distribution.
+    problems = ToolCallProblems(
+        TIERS[recipe.difficulty], "train", seed=10_000 + recipe.seed, count_tokens=tokenizer.count
+    )
+    for number, phase in enumerate(recipe.phases):
+        rng = np.random.default_rng([recipe.seed, number])
+        _train_phase(model, phase, _batches(problems, phase, recipe.batch_size, tokenizer, rng), number, progress)
+    return model
 
 
 def _batches(
