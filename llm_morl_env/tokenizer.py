@@ -38,7 +38,7 @@ class TextTokenizer:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is not a tokenizer.
+        ValueError: If the file is not a tokenizer, or names no end-of-sequence token that is known here.
     """
 
     def __init__(self, path: str | Path | None = None) -> None:
@@ -49,14 +49,18 @@ class TextTokenizer:
         self.path = file
         self._tokenizer = _load(str(file))
         self.vocab_size: int = self._tokenizer.get_vocab_size(with_added_tokens=True)
-        self.pad_id, self.bos_id, self.eos_id = (self._special(name) for name in SPECIALS)
+        eos = self._special(EOS)
+        if eos is None:  # any stand-in would end responses at an ordinary token
+            raise ValueError(f"tokenizer={str(path)!r} has no end-of-sequence token; known names are {_ALIASES[EOS]}")
+        self.eos_id: int = eos
+        pad, bos = self._special(PAD), self._special(BOS)
+        self.pad_id: int = eos if pad is None else pad
+        self.bos_id: int = eos if bos is None else bos
 
-    def _special(self, name: str) -> int:
-        for alias in _ALIASES[name]:
-            token_id = self._tokenizer.token_to_id(alias)
-            if token_id is not None:
-                return int(token_id)
-        return 0
+    def _special(self, name: str) -> int | None:
+        """Id of the first alias that the vocabulary has."""
+        ids = (self._tokenizer.token_to_id(alias) for alias in _ALIASES[name])
+        return next((int(i) for i in ids if i is not None), None)
 
     def __reduce__(self) -> tuple[type[TextTokenizer], tuple[str]]:
         return type(self), (str(self.path),)
@@ -78,9 +82,17 @@ class TextTokenizer:
         return len(self.encode(text))
 
     def truncate(self, text: str, max_tokens: int) -> tuple[str, bool]:
-        """The text cut at ``max_tokens`` tokens, and whether anything was cut."""
-        ids = self.encode(text)
-        return (text, False) if len(ids) <= max_tokens else (self.decode(ids[:max_tokens]), True)
+        """The text cut at ``max_tokens`` tokens, and whether anything was cut.
+
+        Of a text so long that it cannot fit, only a beginning with room to spare is encoded: megabytes of model output
+        cost no more than a long response.
+        """
+        room = 2 * (max_tokens + 1) * _longest_token(str(self.path))
+        beginning = text[:room]
+        ids = self.encode(beginning)
+        if len(ids) <= max_tokens and len(beginning) == len(text):
+            return text, False
+        return self.decode(ids[:max_tokens]), True
 
     def token_texts(self) -> tuple[str, ...]:
         """Decoded text of every id alone, (V,); a token that is part of a multi-byte character decodes to U+FFFD."""
@@ -93,3 +105,9 @@ def _load(path: str) -> Tokenizer:
         return Tokenizer.from_file(path)
     except Exception as error:  # the library raises bare Exception
         raise ValueError(f"tokenizer={path!r} is not a tokenizers file: {error}") from error
+
+
+@cache
+def _longest_token(path: str) -> int:
+    """Characters of the longest token as the vocabulary writes it (in a byte-level one: bytes)."""
+    return max(len(token) for token in _load(path).get_vocab(with_added_tokens=True))
