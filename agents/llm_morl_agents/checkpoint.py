@@ -2,7 +2,7 @@
 
 Tensors: the policy's trainable parameters, the optimizer's moments, and the arrays of the weighter's state. The JSON
 (in the file's metadata, key ``agent``): class, constructor's options, counters, objectives, the weighter as text, the
-rest of its state. Every random stream is a function of the seed and the counters (see `llm_morl_agents.rollout.stream`), so
+rest of its state. Every random stream is a function of the seed and the counters (`llm_morl_agents.rollout.stream`), so
 these are the state of the streams. Written to a temporary file beside the target, then renamed.
 """
 
@@ -149,6 +149,25 @@ def load(
     agent.step_count, agent.predict_count = header["step_count"], header["predict_count"]
     agent.horizon = header["horizon"]
     return agent
+
+
+def load_trained_policy(path: str | Path) -> Policy:
+    """The policy in a checkpoint, with the parameters that were trained; no environment is needed.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If it is no checkpoint, or its parameters do not fit the policy that it names.
+    """
+    header = read_header(path)
+    policy = load_policy(header["policy"], **header["policy_options"])
+    with safe_open(file_of(path), framework="pt") as opened:
+        keys = [key for key in opened.keys() if key.startswith("policy/")]  # noqa: SIM118  # not a mapping
+        tensors = {key.removeprefix("policy/"): opened.get_tensor(key) for key in keys}
+    try:
+        policy.load_state_tensors(tensors)
+    except ValueError as error:
+        raise CheckpointError(f"{path} does not fit the policy {policy.name_or_path!r}: {error}") from error
+    return policy
 
 
 def _saved_weighter(header: Mapping[str, Any], given: Weighter | None) -> Weighter:

@@ -1,0 +1,1 @@
+"""The commands of ``llm-morl``, one module each with ``main(arguments) -> exit status``."""

@@ -1,0 +1,1 @@
+"""Experiments: arms times seeds in parallel processes, statistics, plots and reports."""

@@ -1,0 +1,276 @@
+"""`compare`: arms times seeds in parallel processes, each resumable, then a report."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+from rich.console import Console
+
+from llm_morl_agents.experiments.arms import Arm, check_arms, parse_arms
+from llm_morl_agents.experiments.config import CompareConfig, RunOptions, differing, read_toml, write_toml
+from llm_morl_agents.experiments.errors import UserError, user_errors
+from llm_morl_agents.experiments.progress import display, last_step_row, steps_of
+from llm_morl_agents.experiments.runner import (
+    ERROR,
+    FINISHED,
+    INTERRUPTED,
+    LOCK,
+    METRICS,
+    locked,
+    run_folder,
+    run_settings,
+)
+
+#: What a process prints.
+LOG = "log.txt"
+#: Seconds between looks at the processes.
+POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run: an arm, a seed, and its folder."""
+
+    arm: Arm
+    seed: int
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """As it is shown."""
+        return f"{self.arm.text} seed {self.seed}"
+
+    @property
+    def finished(self) -> bool:
+        """Whether its run has come to its end."""
+        return (self.folder / FINISHED).is_file()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run that crashed."""
+
+    job: Job
+    reason: str
+    details: Path
+
+
+class Interrupted(Exception):
+    """The user ended the comparison; all runs are saved."""
+
+
+def jobs_of(config: CompareConfig, folder: Path) -> list[Job]:
+    """All runs in an experiment's folder, the first seed of every arm first: an early end leaves comparable arms."""
+    arms = parse_arms(config.arms)
+    return [Job(arm, seed, run_folder(folder, arm, seed)) for seed in range(config.seeds) for arm in arms]
+
+
+def compare(config: CompareConfig, console: Console) -> list[Failure]:
+    """Run what is not finished yet.
+
+    Args:
+        config: The experiment; its folder is made, or continued where it holds the same one.
+        console: For progress.
+
+    Returns:
+        The runs that crashed; the others are finished.
+
+    Raises:
+        UserError: If an option is wrong, or the folder holds another experiment.
+        Interrupted: On Ctrl-C or SIGTERM, after the runs have saved.
+    """
+    check(config)
+    with locked(config.folder):
+        open_folder(config)
+        return _run_all(config, jobs_of(config, config.folder), console)
+
+
+def check(config: CompareConfig) -> None:
+    """Find the user's mistakes before any process starts.
+
+    Raises:
+        UserError: With the first of them.
+    """
+    with user_errors():
+        arms = parse_arms(config.arms)
+    known = check_runs(config, arms)
+    unknown = [name for name in config.thresholds if name not in known]
+    if unknown:
+        raise UserError(f"thresholds: unknown objective {unknown[0]!r}; known are {list(known)}")
+
+
+def check_runs(config: RunOptions, arms: Sequence[Arm]) -> tuple[str, ...]:
+    """Make the environment and the agents once, without loading the model.
+
+    Returns:
+        The objectives.
+
+    Raises:
+        UserError: With the first mistake.
+    """
+    from llm_morl_agents.experiments.tasks import make_envs
+    from llm_morl_agents.policy import resolve_source
+
+    with user_errors():
+        resolve_source(config.policy)
+        envs = make_envs(config, num_envs=config.prompts * config.group_size, group_size=config.group_size)
+    check_arms(arms, envs, run_settings(config))
+    return tuple(envs.unwrapped.objective_names)  # type: ignore[attr-defined]
+
+
+def open_folder(config: RunOptions) -> None:
+    """Make the folder of an experiment, or continue the one that is there if its options are the same.
+
+    Raises:
+        UserError: If they differ, or the folder holds something else.
+    """
+    folder, record = config.folder, config.folder / "config.toml"
+    if record.is_file():
+        if config.overwrite:
+            _empty(folder)
+        else:
+            _refuse_other(config, record)
+    elif any(path.name != LOCK for path in folder.iterdir()):
+        raise UserError(f"{folder} holds files but no config.toml of an experiment; choose another --name")
+    write_toml(config, record, f"Again, or further after an interruption: {command_of(config)}")
+
+
+def _refuse_other(config: RunOptions, record: Path) -> None:
+    try:
+        differences = differing(config, read_toml(record, type(config)))
+    except UserError as error:  # of the other command, or of another version
+        differences = [str(error)]
+    if differences:
+        raise UserError(
+            f"{record.parent} holds an experiment with other options ({'; '.join(differences)}): "
+            "choose another --name, or --overwrite it"
+        )
+
+
+def command_of(config: RunOptions) -> str:
+    """The command that runs or continues an experiment."""
+    verb = "compare" if isinstance(config, CompareConfig) else "train --resume"
+    return f"llm-morl {verb} --config {config.folder / 'config.toml'}"
+
+
+def usable_cpus() -> int:
+    """CPUs that this process may use: its affinity and, in a container, its quota."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return min(count, max(1, round(int(quota) / int(period))))
+    except (OSError, ValueError):  # no such control group, or "max": no quota
+        return count
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != LOCK:  # ours, and held
+            path.unlink()
+
+
+def _run_all(config: CompareConfig, jobs: Sequence[Job], console: Console) -> list[Failure]:
+    """Keep ``config.jobs`` processes busy until no run is left."""
+    pending = deque(job for job in jobs if not job.finished)
+    at_a_time = config.jobs or (usable_cpus() if config.device == "cpu" else 1)
+    steps_in_all = len(jobs) * config.steps
+    running: dict[Job, subprocess.Popen[bytes]] = {}
+    failures: list[Failure] = []
+    done = sum(job.finished for job in jobs)
+    with _sigterm_as_interrupt(), display(console, config.steps, steps_in_all) as shown:
+        shown.say(f"{config.folder}: {len(jobs)} runs of {config.steps} steps, {done} finished, {at_a_time} at a time")
+        try:
+            while pending or running:
+                while pending and len(running) < at_a_time:
+                    job = pending.popleft()
+                    running[job] = _start(job, config)
+                for job, process in list(running.items()):
+                    if process.poll() is not None:
+                        del running[job]
+                        _report_end(job, process.returncode, failures, shown.say)
+                rows = {job: last_step_row(job.folder / METRICS) for job in jobs}
+                shown.show({job.name: rows[job] for job in running}, sum(map(steps_of, rows.values())))
+                if pending or running:
+                    time.sleep(POLL_SECONDS)
+        except KeyboardInterrupt:
+            shown.say("stopping: each run finishes its step and saves (Ctrl-C again kills them)")
+            _stop(running)
+            raise Interrupted from None
+        finally:
+            for process in running.values():
+                process.kill()
+    return failures
+
+
+def _start(job: Job, config: CompareConfig) -> subprocess.Popen[bytes]:
+    job.folder.mkdir(parents=True, exist_ok=True)
+    one = str(config.threads)
+    environment = {**os.environ, "OMP_NUM_THREADS": one, "MKL_NUM_THREADS": one, "TOKENIZERS_PARALLELISM": "false"}
+    module = "llm_morl_agents.experiments.runner"
+    command = [sys.executable, "-m", module, str(config.folder), job.arm.text, str(job.seed)]
+    log: IO[bytes]
+    with (job.folder / LOG).open("ab") as log:
+        # In a session of its own: Ctrl-C reaches it through this process alone, once.
+        return subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+
+
+def _report_end(job: Job, code: int, failures: list[Failure], say: Callable[[str], None]) -> None:
+    if code == 0 and job.finished:
+        say(f"{job.name}: finished")
+        return
+    if code < 0:
+        reason = f"killed by {signal.Signals(-code).name}"
+    else:
+        reason = "interrupted" if code == INTERRUPTED else f"ended with status {code}"
+    error = job.folder / ERROR
+    details = error if error.is_file() else job.folder / LOG
+    if error.is_file():
+        reason = error.read_text(encoding="utf-8").strip().splitlines()[-1]
+    failures.append(Failure(job, reason, details))
+    say(f"{job.name}: {reason} (see {details})")
+
+
+def _stop(running: Mapping[Job, subprocess.Popen[bytes]]) -> None:
+    """Let every process save and end; a further interrupt kills them, and they resume from their last checkpoint."""
+    try:
+        for process in running.values():
+            process.send_signal(signal.SIGINT)
+        for process in running.values():
+            process.wait()
+    except KeyboardInterrupt:
+        for process in running.values():
+            process.kill()
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Treat a polite request to end as Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,179 @@
+"""Figures of an experiment: curves, weights, front. Each function returns a `Figure`; nothing global is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from llm_morl_agents.experiments.results import Results, Run
+from llm_morl_agents.experiments.statistics import trailing_mean
+from llm_morl_env.metrics import nondominated
+
+Floats = NDArray[np.float64]
+
+#: Okabe and Ito's colours, told apart by colour-blind readers too; yellow, too pale for lines, is left out.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+#: Steps that a training curve is smoothed over.
+SMOOTHING = 5
+_INK, _GRID = "#333333", "#DDDDDD"
+
+
+def curves(results: Results) -> Figure:
+    """Reward over training steps, a panel for each objective: mean and range over seeds, and evaluations."""
+    k = len(results.objectives)
+    figure, axes = _panels(rows=1, columns=k, width=4.2, height=3.5)
+    for column, (axis, objective) in enumerate(zip(axes[0], results.objectives, strict=True)):
+        for number, runs in enumerate(results.arms.values()):
+            colour, marker = _style(number)
+            smooth = np.stack([trailing_mean(run.series["reward_mean"][:, column], SMOOTHING) for run in runs])
+            steps = np.arange(smooth.shape[1])
+            axis.plot(steps, smooth.mean(axis=0), color=colour, linewidth=1.6)
+            axis.fill_between(steps, smooth.min(axis=0), smooth.max(axis=0), color=colour, alpha=0.15, linewidth=0)
+            at, levels = _evaluations(runs)
+            axis.plot(
+                at,
+                levels[:, :, column].mean(axis=0),
+                marker=marker,
+                color=colour,
+                markersize=6,
+                markeredgecolor="white",
+                linestyle="none",
+                zorder=3,
+            )
+        low, high = results.low[column], results.high[column]
+        axis.set_title(f"{objective}  (from {low:g} to {high:g})")
+        axis.set_xlabel("training steps taken")
+        axis.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+    axes[0][0].set_ylabel("mean reward")
+    note = (
+        f"lines: training batches (trailing mean of {SMOOTHING}), shaded: range over seeds; "
+        "markers: evaluation split, sampled"
+    )
+    _finish(figure, "Reward during training", note, _arm_handles(results))
+    return figure
+
+
+def weights(results: Results) -> Figure:
+    """The weighter's weights and each objective's share of the advantage, a column for each arm."""
+    figure, axes = _panels(rows=2, columns=len(results.arms), width=4.0, height=2.7, share_rows=True)
+    rows = (("weight", "weight"), ("advantage_share", "share of the advantage"))
+    for column, (arm, runs) in enumerate(results.arms.items()):
+        for row, (name, label) in enumerate(rows):
+            axis = axes[row][column]
+            for number in range(len(results.objectives)):
+                colour, _ = _style(number)
+                smooth = np.stack([trailing_mean(run.series[name][:, number], SMOOTHING) for run in runs])
+                steps = np.arange(smooth.shape[1])
+                axis.plot(steps, smooth.mean(axis=0), color=colour, linewidth=1.6)
+                axis.fill_between(steps, smooth.min(axis=0), smooth.max(axis=0), color=colour, alpha=0.15, linewidth=0)
+            axis.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
+            if column == 0:
+                axis.set_ylabel(label)
+        axes[0][column].set_title(arm)
+        axes[1][column].set_xlabel("training steps taken")
+    handles = [Line2D([], [], color=_style(i)[0], label=name) for i, name in enumerate(results.objectives)]
+    note = f"lines: mean over seeds (trailing mean of {SMOOTHING} steps), shaded: range over seeds; shares sum to 1"
+    _finish(figure, "What each objective counts, by arm", note, handles)
+    return figure
+
+
+def front(results: Results) -> Figure | None:
+    """Every pair of objectives: the way of each arm's mean evaluation vector; None with fewer than two objectives."""
+    pairs = list(combinations(range(len(results.objectives)), 2))
+    if not pairs:
+        return None
+    columns = min(len(pairs), 3)
+    figure, axes = _panels(rows=-(-len(pairs) // columns), columns=columns, width=4.2, height=3.7)
+    paths = [_evaluations(runs)[1].mean(axis=0) for runs in results.arms.values()]  # each (E, K)
+    best = nondominated(np.stack([path[-1] for path in paths]))
+    for axis, (x, y) in zip(axes.flat, pairs, strict=False):
+        for number, (path, runs) in enumerate(zip(paths, results.arms.values(), strict=True)):
+            colour, marker = _style(number)
+            axis.plot(path[:, x], path[:, y], color=colour, linewidth=1.2, marker=".", markersize=4, alpha=0.8)
+            finals = np.stack([run.evaluations[-1] for run in runs])
+            axis.scatter(finals[:, x], finals[:, y], color=colour, marker=marker, s=14, alpha=0.45, linewidths=0)
+            axis.scatter(path[-1, x], path[-1, y], color=colour, marker=marker, s=70, edgecolors="white", zorder=4)
+            if best[number]:
+                ring = {"facecolors": "none", "edgecolors": _INK, "linewidths": 1.3}
+                axis.scatter(path[-1, x], path[-1, y], s=190, zorder=3, **ring)
+        start = np.mean([path[0] for path in paths], axis=0)
+        axis.annotate(
+            "start", (start[x], start[y]), xytext=(4, -11), textcoords="offset points", fontsize=8, color=_INK
+        )
+        axis.margins(0.12)
+        axis.set_xlabel(results.objectives[x])
+        axis.set_ylabel(results.objectives[y])
+    for axis in list(axes.flat)[len(pairs) :]:
+        axis.set_axis_off()
+    note = (
+        "evaluation split, sampled; large: mean over seeds after training, small: single seeds; "
+        "ringed: no other arm is at least as good in all objectives"
+    )
+    _finish(figure, "From the start to the end, two objectives at a time", note, _arm_handles(results))
+    return figure
+
+
+def save_figures(results: Results, folder: Path) -> list[Path]:
+    """Write ``curves.png``, ``weights.png`` and, from two objectives on, ``front.png``."""
+    written = []
+    for name, figure in (("curves", curves(results)), ("weights", weights(results)), ("front", front(results))):
+        if figure is not None:
+            path = folder / f"{name}.png"
+            # Without the program's version in the file, the same results give the same bytes.
+            figure.savefig(path, dpi=130, metadata={"Software": None})
+            written.append(path)
+    return written
+
+
+def _panels(
+    *, rows: int, columns: int, width: float, height: float, share_rows: bool = False
+) -> tuple[Figure, NDArray[Any]]:
+    figure = Figure(figsize=(max(width * columns, 6.0), height * rows + 1.1), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes: NDArray[Any] = figure.subplots(rows, columns, squeeze=False, sharey="row" if share_rows else False)
+    for axis in axes.flat:
+        _clean(axis)
+    return figure, axes
+
+
+def _clean(axis: Axes) -> None:
+    axis.grid(color=_GRID, linewidth=0.7)
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.spines[["left", "bottom"]].set_color("#999999")
+    axis.tick_params(colors=_INK, labelsize=9)
+
+
+def _finish(figure: Figure, title: str, note: str, handles: Sequence[Line2D]) -> None:
+    """Title, a line on how to read the figure, and the legend below all panels, where it covers nothing."""
+    figure.suptitle(title, fontsize=13, color=_INK)
+    figure.supxlabel(note, fontsize=8, color="#666666")
+    figure.legend(handles=list(handles), loc="outside lower center", ncols=min(len(handles), 4), frameon=False)
+
+
+def _style(number: int) -> tuple[str, str]:
+    return COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+
+
+def _arm_handles(results: Results) -> list[Line2D]:
+    styles = [_style(number) for number in range(len(results.arms))]
+    return [
+        Line2D([], [], color=colour, marker=marker, markeredgecolor="white", label=arm)
+        for arm, (colour, marker) in zip(results.arms, styles, strict=True)
+    ]
+
+
+def _evaluations(runs: Sequence[Run]) -> tuple[NDArray[np.int64], Floats]:
+    """Steps (E,) and mean sampled rewards (S, E, K) of an arm's evaluations, which all its runs make alike."""
+    return runs[0].evaluation_steps, np.stack([run.evaluations for run in runs])

@@ -1,0 +1,289 @@
+"""One run of an experiment: train, evaluate, record, and resume where a killed one stopped.
+
+A run's folder holds ``metrics.jsonl`` (a row for each step and evaluation), ``checkpoint.safetensors``,
+``evaluation-<step>.npy`` (rewards of every problem), ``examples-<step>.json``, and ``finished.json`` at the end. What a
+killed run wrote beyond its checkpoint is dropped when it resumes, so that its files equal those of a run that was never
+killed, timings apart. ``python -m llm_morl_agents.experiments.runner FOLDER ARM SEED`` is a process of a comparison.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gymnasium.vector import VectorEnv
+
+from llm_morl_agents.experiments.arms import Arm, load_agent, make_agent, parse_arm
+from llm_morl_agents.experiments.config import CompareConfig, RunOptions, read_toml
+from llm_morl_agents.experiments.errors import UserError
+
+if TYPE_CHECKING:
+    from llm_morl_agents.grouped_pg import GroupedPG
+    from llm_morl_agents.report import StepReport
+
+METRICS, CHECKPOINT, FINISHED, ERROR = "metrics.jsonl", "checkpoint.safetensors", "finished.json", "error.txt"
+LOCK = ".lock"
+#: Rows of the evaluation's batches, at most; fewer where training takes fewer.
+EVAL_ROWS = 128
+#: Problems whose greedy answers are kept as text, before and after.
+N_EXAMPLES = 4
+#: Exit status of a process that was interrupted, saved, and can be resumed.
+INTERRUPTED = 130
+#: A process whose parent was killed ends within a step or an evaluation; its successor waits so long for it.
+PATIENCE_SECONDS = 300.0
+
+Row = dict[str, Any]
+
+
+def evaluation_file(folder: Path, step: int) -> Path:
+    """Rewards of every problem after ``step`` steps, float64 (n, K), sampled."""
+    return folder / f"evaluation-{step:06d}.npy"
+
+
+def examples_file(folder: Path, step: int) -> Path:
+    """Greedy answers to the first problems after ``step`` steps."""
+    return folder / f"examples-{step:06d}.json"
+
+
+def run_settings(config: RunOptions) -> dict[str, Any]:
+    """Settings that the experiment gives every agent."""
+    return {"checkpoint_every": config.checkpoint_every, **config.settings}
+
+
+def run(
+    config: RunOptions,
+    arm: Arm,
+    seed: int,
+    folder: Path,
+    *,
+    callbacks: Sequence[Callable[[StepReport], bool | None]] = (),
+    told: Callable[[str], None] = lambda text: None,
+) -> GroupedPG | None:
+    """Take a run to its end, from its checkpoint where there is one.
+
+    Args:
+        config: What all runs of the experiment share.
+        arm: The agent.
+        seed: Of the agent.
+        folder: Of this run; made where it is missing.
+        callbacks: Called with each `StepReport`; one that returns False interrupts the run.
+        told: Receives lines about what happens besides steps.
+
+    Returns:
+        The trained agent, or None if the run was interrupted; it is saved then, and the same call continues.
+    """
+    import torch
+
+    from llm_morl_agents.experiments.tasks import make_envs
+    from llm_morl_agents.policy import load_policy
+
+    torch.set_num_threads(config.threads)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = config.prompts * config.group_size
+    envs = make_envs(config, num_envs=rows, group_size=config.group_size)
+    eval_rows = min(rows, EVAL_ROWS, config.eval_problems)
+    eval_envs = make_envs(config, num_envs=eval_rows, group_size=1)
+    policy = load_policy(config.policy, device=config.device, dtype=config.dtype)
+    checkpoint = folder / CHECKPOINT
+    if checkpoint.is_file():
+        agent = load_agent(arm, checkpoint, envs, policy)
+        told(f"resumed at step {agent.step_count}")
+    else:
+        agent = make_agent(arm, envs, policy, seed=seed, settings=run_settings(config))
+    recorder = _Recorder(agent, eval_envs, config, folder, told)
+    recorder.drop_beyond(agent.step_count)
+    if agent.step_count == 0:
+        recorder.evaluate()
+    if agent.step_count < config.steps:
+        agent.learn(config.steps - agent.step_count, [recorder, *callbacks], checkpoint_path=checkpoint)
+    if agent.interrupted or agent.step_count < config.steps:
+        return None
+    recorder.evaluate()
+    recorder.finish()
+    return agent
+
+
+class _Recorder:
+    """Writes a run's files; a callback of ``learn``."""
+
+    def __init__(
+        self,
+        agent: GroupedPG,
+        eval_envs: VectorEnv[Any, Any, Any],
+        config: RunOptions,
+        folder: Path,
+        told: Callable[[str], None],
+    ) -> None:
+        self.agent, self.eval_envs, self.config, self.folder, self.told = agent, eval_envs, config, folder, told
+
+    def __call__(self, report: StepReport) -> None:
+        self._append({"kind": "step", **report.as_row()})
+        taken = report.step + 1
+        if self.config.eval_every and taken % self.config.eval_every == 0 and taken < self.config.steps:
+            self.evaluate()
+
+    def _append(self, row: Row) -> None:
+        with (self.folder / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def drop_beyond(self, step: int) -> None:
+        """Keep the rows that a run of ``step`` steps has written before it saved."""
+        metrics = self.folder / METRICS
+        kept = [row for row in read_rows(metrics) if self._belongs(row, step)]
+        aside = metrics.with_suffix(".part")
+        aside.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        os.replace(aside, metrics)
+
+    def _belongs(self, row: Row, step: int) -> bool:
+        if row["kind"] == "step":
+            return bool(row["step"] < step)
+        if step == 0:
+            return False  # nothing was saved: the run begins anew
+        return bool(row["step"] <= step and row["step"] < self.config.steps)  # the last comes after the last checkpoint
+
+    def evaluate(self) -> None:
+        """Score the evaluation split, always with the same random numbers; greedily too at the start and the end."""
+        from llm_morl_agents.evaluate import evaluate_policy
+        from llm_morl_agents.rollout import stream
+
+        agent, step = self.agent, self.agent.step_count
+        at_an_end = step in (0, self.config.steps)
+        evaluation = evaluate_policy(
+            agent.policy,
+            self.eval_envs,
+            agent.settings.sampling(default_max_new_tokens=agent.max_response_tokens),
+            n_problems=self.config.eval_problems,
+            split="eval",
+            generator=stream(agent.seed, "evaluate"),
+            greedy=at_an_end,
+        )
+        row = evaluation.as_row()
+        if not at_an_end:
+            row = {key: value for key, value in row.items() if not key.startswith("greedy/")}
+        errors = zip(evaluation.objectives, evaluation.sampled_standard_error, strict=True)
+        row.update({f"sampled_standard_error/{name}": float(e) for name, e in errors if np.isfinite(e)})
+        np.save(evaluation_file(self.folder, step), evaluation.sampled_rewards)
+        if at_an_end:
+            text = json.dumps(self._examples(), ensure_ascii=False, indent=1)
+            examples_file(self.folder, step).write_text(text, encoding="utf-8", errors="replace")
+        self._append({"kind": "evaluation", "step": step, "problems": len(evaluation.sampled_rewards), **row})
+        self.told(f"after {step} steps, evaluation: {evaluation}")
+
+    def _examples(self) -> list[Row]:
+        """Greedy answers to the first problems of the evaluation split, with their rewards."""
+        envs = self.eval_envs
+        task = getattr(envs.unwrapped, "task", None)
+        size = N_EXAMPLES if task is None else min(N_EXAMPLES, len(task.with_split("eval")))
+        count = min(size, envs.num_envs)
+        chosen = np.minimum(np.arange(envs.num_envs), count - 1)
+        prompts, _ = envs.reset(options={"split": "eval", "problem": chosen})
+        responses = self.agent.predict(prompts[:count], deterministic=True)
+        _, rewards, _, _, _ = envs.step(tuple(responses[i] for i in chosen))
+        names = self.agent.objectives.names
+        return [
+            {"prompt": p, "response": r, "rewards": dict(zip(names, map(float, values), strict=True))}
+            for p, r, values in zip(prompts, responses, rewards, strict=False)
+        ]
+
+    def finish(self) -> None:
+        """Mark the run as finished, with what a report needs to know of it."""
+        objectives = self.agent.objectives
+        facts = {
+            "steps": self.agent.step_count,
+            "objectives": list(objectives.names),
+            "low": objectives.low.tolist(),
+            "high": objectives.high.tolist(),
+            "settings": {k: v for k, v in self.agent.constructor_options().items() if k != "seed"},
+            "parameters": sum(p.numel() for p in self.agent.policy.trainable_parameters().values()),
+            "versions": {name: version(name) for name in ("llm-morl-env", "torch", "transformers")},
+        }
+        aside = self.folder / f"{FINISHED}.part"
+        aside.write_text(json.dumps(facts), encoding="utf-8")
+        os.replace(aside, self.folder / FINISHED)
+
+
+def read_rows(metrics: Path) -> list[Row]:
+    """The rows of a metrics file; a last line that a killed process left incomplete is skipped."""
+    if not metrics.is_file():
+        return []
+    rows = []
+    for line in metrics.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+@contextmanager
+def locked(folder: Path, *, patience_seconds: float = 0.0) -> Iterator[None]:
+    """Hold the folder's lock, which the system frees when this process dies.
+
+    Args:
+        folder: Made where it is missing.
+        patience_seconds: How long to wait for another holder.
+
+    Raises:
+        UserError: If another process holds it for longer than that.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows: two commands in one folder are then the user's to avoid
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + patience_seconds
+    with (folder / LOCK).open("w") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as error:
+                if time.monotonic() >= deadline:
+                    raise UserError(f"another llm-morl is at work in {folder}") from error
+            time.sleep(0.1)
+        yield
+
+
+def main(arguments: Sequence[str]) -> int:
+    """A process of a comparison: ``FOLDER ARM SEED``. Saves and ends when interrupted or when its parent dies."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell starts processes that ignore it
+    experiment, arm_text, seed = Path(arguments[0]), arguments[1], int(arguments[2])
+    arm = parse_arm(arm_text)
+    folder = run_folder(experiment, arm, seed)
+    parent = os.getppid()
+
+    def parent_lives(report: StepReport) -> bool:
+        return os.getppid() == parent
+
+    try:
+        with locked(folder, patience_seconds=PATIENCE_SECONDS):
+            (folder / ERROR).unlink(missing_ok=True)
+            config = read_toml(experiment / "config.toml", CompareConfig)
+            agent = run(config, arm, seed, folder, callbacks=[parent_lives], told=lambda text: print(text, flush=True))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception:
+        (folder / ERROR).write_text(traceback.format_exc(), encoding="utf-8")
+        traceback.print_exc()
+        return 1
+    return INTERRUPTED if agent is None else 0
+
+
+def run_folder(experiment: Path, arm: Arm, seed: int) -> Path:
+    """Where a comparison keeps one of its runs."""
+    return experiment / "runs" / f"{arm.slug}-seed{seed}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
