@@ -164,7 +164,7 @@ class ToolCallGrammar:
         self._states: dict[tuple[int, tuple[int, ...]], Frames | None] = {}
         self._options = lru_cache(_CACHED_STATES)(self._find_options)
         self._choices = lru_cache(_CACHED_STATES)(self._find_choices)
-        self._cost = lru_cache(_CACHED_STATES)(self._find_cost)
+        self._costs: dict[str, float] = {}
         self._pair = lru_cache(2**16)(self._find_pair)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -325,16 +325,23 @@ class ToolCallGrammar:
         ids = [second] if first is None else [first, second]
         return self.tokenizer.encode(self.tokenizer.decode(ids)) == ids
 
-    def _find_cost(self, text: str) -> float:
+    def _cost(self, text: str) -> float:
         """The least number of tokens that spell a text; infinite where none do."""
-        least = [np.inf] * len(text) + [0.0]
-        for start in range(len(text) - 1, -1, -1):
-            node, end = self._trie, start
+        known = self._costs
+        if len(known) > 32 * _CACHED_STATES:
+            known.clear()
+        known[""] = 0.0
+        start = 0
+        while text[start:] not in known:  # endings share their ends
+            start += 1
+        for begin in range(start - 1, -1, -1):
+            node, end, least = self._trie, begin, np.inf
             while end < len(text) and text[end] in node:
                 node, end = node[text[end]], end + 1
                 if "" in node:
-                    least[start] = min(least[start], 1 + least[end])
-        return least[0]
+                    least = min(least, 1 + known[text[end:]])
+            known[text[begin:]] = least
+        return known[text]
 
     @cached_property
     def _skeleton(self) -> Skeleton:
