@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 
 from llm_morl_agents import expressions
 from llm_morl_agents.policy import Policy, load_policy
+from llm_morl_agents.rollout import objectives_of
 from llm_morl_agents.weighters import WEIGHTERS, Weighter
 
 if TYPE_CHECKING:
@@ -125,18 +126,13 @@ def load(
     header = read_header(path)
     if header["class"] != cls.__name__:
         raise CheckpointError(f"{path} holds a {header['class']}, not a {cls.__name__}")
+    _check_objectives(header, env)
+    saved_weighter = _saved_weighter(header, weighter)
     with safe_open(file_of(path), framework="pt") as opened:
         tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118  # not a mapping
     if policy is None:
         policy = load_policy(header["policy"], **header["policy_options"])
-    agent = cls.from_checkpoint(env, policy, _saved_weighter(header, weighter), header["options"])
-    names = list(agent.objectives.names)
-    bounds = [agent.objectives.low.tolist(), agent.objectives.high.tolist()]
-    if names != header["objectives"] or bounds != [header["low"], header["high"]]:
-        raise CheckpointError(
-            f"{path} was trained on {header['objectives']} in [{header['low']}, {header['high']}]; "
-            f"the environment has {names} in {bounds}"
-        )
+    agent = cls.from_checkpoint(env, policy, saved_weighter, header["options"])
     try:
         agent.policy.load_state_tensors(_below("policy", tensors))
         if agent.reference is not None:
@@ -168,6 +164,16 @@ def load_trained_policy(path: str | Path) -> Policy:
     except ValueError as error:
         raise CheckpointError(f"{path} does not fit the policy {policy.name_or_path!r}: {error}") from error
     return policy
+
+
+def _check_objectives(header: Mapping[str, Any], env: VectorEnv[Any, Any, Any]) -> None:
+    own = objectives_of(env)
+    names, low, high = list(own.names), own.low.tolist(), own.high.tolist()
+    if [names, low, high] != [header["objectives"], header["low"], header["high"]]:
+        raise CheckpointError(
+            f"the checkpoint was trained on {header['objectives']} in [{header['low']}, {header['high']}]; "
+            f"the environment has {names} in [{low}, {high}]"
+        )
 
 
 def _saved_weighter(header: Mapping[str, Any], given: Weighter | None) -> Weighter:

@@ -23,10 +23,10 @@ from llm_morl_agents.diagnostics import advantage_share, within_group_std, zero_
 from llm_morl_agents.evaluate import Evaluation, evaluate_policy
 from llm_morl_agents.policy import Policy, Sampling, draw_uniforms
 from llm_morl_agents.report import StepReport
-from llm_morl_agents.rollout import derived_seed, rollout, stream
+from llm_morl_agents.rollout import derived_seed, objectives_of, rollout, stream
 from llm_morl_agents.settings import Settings
 from llm_morl_agents.update import update
-from llm_morl_agents.weighters import Objectives, Signals, State, Static, Weighter, Weighting
+from llm_morl_agents.weighters import Signals, State, Static, Weighter, Weighting
 
 #: Sees each step's report; returning False ends the training.
 Callback = Callable[[StepReport], bool | None]
@@ -73,17 +73,13 @@ class GroupedPG:
         allow_whiten: bool = False,
         **settings: Any,
     ) -> None:
-        space = getattr(env.unwrapped, "reward_space", None)
-        names = getattr(env.unwrapped, "objective_names", None)
-        if space is None or names is None:
-            raise TypeError(f"env must be a batched text environment with vector rewards, got {env!r}")
         self.env = env
+        self.objectives = objectives_of(env)
         self.policy = policy
         self.estimator = estimator
         self.weighter: Weighter = Static() if weighter is None else weighter
         self.settings = Settings.make(**{**self.defaults, **settings})
         self.seed = _checked_seed(seed)
-        self.objectives = Objectives(tuple(names), space.low, space.high)
         self.preference = _checked_preference(preference, len(self.objectives))
         if estimator.whiten and getattr(self.weighter, "shrinks_groups", False) and not allow_whiten:
             raise ValueError(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from llm_morl_agents.batch import RolloutBatch
 from llm_morl_agents.policy import Generation, Policy, Sampling, draw_uniforms
+from llm_morl_agents.weighters import Objectives
 
 #: What each random stream is for; part of its seed, so that no two streams coincide.
 STREAMS = {"rollout": 0, "sample": 1, "shuffle": 2, "evaluate": 3, "predict": 4}
@@ -46,6 +47,19 @@ def prompts_by_group(
         if prompt != distinct[index[row]]:
             raise ValueError(f"the environment's rows {first[index[row]]} and {row} are one group but differ in prompt")
     return distinct, index.astype(np.int64), first.astype(np.int64)
+
+
+def objectives_of(env: VectorEnv[Any, Any, Any]) -> Objectives:
+    """The objectives that an environment declares.
+
+    Raises:
+        TypeError: If it has no vector rewards.
+    """
+    space = getattr(env.unwrapped, "reward_space", None)
+    names = getattr(env.unwrapped, "objective_names", None)
+    if space is None or names is None:
+        raise TypeError(f"env must be a batched text environment with vector rewards, got {env!r}")
+    return Objectives(tuple(names), space.low, space.high)
 
 
 def rollout(
