@@ -1,0 +1,81 @@
+# From a bare clone with Python 3.11 or newer: `make demo`, `make test`. `make help` lists the rest.
+SHELL := bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+IS_NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))'
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p $(IS_NEW_ENOUGH) 2> /dev/null && echo $$p && break; done)
+VENV := .venv
+RUN := $(VENV)/bin/python -m
+# Stamps: set-up is repeated when the declared dependencies change, not at every call.
+BASE := $(VENV)/.base-installed
+DEV := $(VENV)/.dev-installed
+DOCS := $(VENV)/.docs-installed
+# `$(call install,what)`: pip, with one line for each file it fetches.
+install = set -o pipefail; $(RUN) pip install --progress-bar off --disable-pip-version-check -c constraints.txt -e "$(1)" \
+	| awk '/Downloading|Using cached|^Processing|^Installing|^Success/ { print "  " substr($$0, 1, 110); fflush() }'
+
+.PHONY: help setup demo test check static lint types layers format bench docs clean
+
+help:  ## Show this list.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: $(DEV)  ## Make .venv with everything that development needs (PYTHON=... chooses the interpreter).
+
+demo: $(BASE)  ## Compare three weighters on ToolCall-MO-v0: about 8 minutes on 2 cores, results in runs/demo.
+	$(VENV)/bin/llm-morl compare --env ToolCall-MO-v0 --arms gdpo:static gdpo:saw dvao --seeds 3 --steps 80 --name demo
+
+test: $(DEV)  ## Run the tests, the doctests and the notebooks.
+	$(RUN) pytest
+
+check: static test  ## Everything that continuous integration runs.
+
+static: lint types layers  ## Lint, types and layers, without the tests.
+
+lint: $(DEV)
+	$(RUN) ruff check
+	$(RUN) ruff format --check
+
+types: $(DEV)
+	$(RUN) mypy
+
+layers: $(DEV)
+	$(VENV)/bin/lint-imports
+
+format: $(DEV)  ## Format the code and strip the notebooks.
+	$(RUN) ruff check --fix
+	$(RUN) ruff format
+	$(VENV)/bin/python notebooks/strip.py notebooks/*.ipynb
+
+bench: $(DEV)  ## Run the benchmarks, one after the other.
+	@for script in benchmarks/*.py; do echo "== $$script"; $(VENV)/bin/python "$$script" || exit 1; done
+
+docs: $(DOCS)  ## Build the documentation into build/docs, links checked.
+	$(RUN) mkdocs build --strict --quiet --site-dir build/docs
+	$(RUN) pdoc --docformat google --output-directory build/docs/api llm_morl_env llm_morl_agents llm_morl_rewards
+	@echo "open build/docs/index.html"
+
+clean:  ## Remove .venv, builds and caches; results in runs/ stay.
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@"$(or $(PYTHON),false)" $(IS_NEW_ENOUGH) \
+		|| { echo "Python 3.11 or newer is needed; name one: make PYTHON=/path/to/python3.12 ..." >&2; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+
+$(BASE): pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing into $(VENV) (a few minutes the first time)"
+	@$(call install,.)
+	@touch $@
+
+$(DEV): pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "installing into $(VENV), with the tools of development (a few minutes the first time)"
+	@$(call install,.[dev])
+	@touch $(BASE) $@
+
+$(DOCS): $(DEV)
+	@$(call install,.[docs])
+	@touch $@
