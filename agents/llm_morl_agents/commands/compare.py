@@ -16,13 +16,9 @@ Writes OUT/NAME/: config.toml, metrics.jsonl, summary.csv, curves.png, weights.p
 interruption the same command continues where the runs stopped.
 
 Examples:
-
   llm-morl compare --arms gdpo:static gdpo:saw dvao --seeds 3 --steps 80
-
   llm-morl compare --arms gdpo:static 'gdpo:saw(ema=0.7)' 'gdpo(clip_low=0.1):saw' --learning-rate 2e-4 --name ema
-
   llm-morl compare --difficulty hard --objectives format name keys values --thresholds format=0.9 values=0.5
-
   llm-morl compare --data prompts.jsonl --rewards my_module:rewards --policy path/to/model --steps 20"""
 
 

@@ -19,9 +19,7 @@ from llm_morl_agents.experiments.errors import user_errors
 _DESCRIPTION = """List the environments, or show one episode of one of them.
 
 Examples:
-
   llm-morl envs
-
   llm-morl envs --env ToolCall-MO-v0 --difficulty hard --seed 3"""
 
 

@@ -18,11 +18,8 @@ from llm_morl_agents.experiments.errors import UserError, user_errors
 _DESCRIPTION = """Score a policy on a task: one greedy and one sampled answer to each problem.
 
 Examples:
-
   llm-morl evaluate --policy tiny --difficulty hard
-
   llm-morl evaluate --checkpoint runs/first/checkpoint.safetensors --split unseen
-
   llm-morl evaluate --policy path/to/model --data bfcl.jsonl --problems 64 --batch 8"""
 
 

@@ -22,13 +22,9 @@ Writes OUT/NAME/: config.toml, metrics.jsonl (a row for each step and evaluation
 table, plots and HTML report. Ctrl-C saves; --resume continues.
 
 Examples:
-
   llm-morl train --arm gdpo:saw --steps 40 --name first
-
   llm-morl train --config runs/first/config.toml --resume
-
   llm-morl train --data bfcl.jsonl --policy path/to/model --prompts 2 --group-size 4 --steps 5 --micro-batches 8
-
   llm-morl train --data prompts.jsonl --rewards my_module:rewards --policy path/to/model"""
 
 

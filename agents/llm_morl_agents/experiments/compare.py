@@ -40,7 +40,7 @@ LOG = "log.txt"
 POLL_SECONDS = 0.2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Job:
     """One run: an arm, a seed, and its folder."""
 
@@ -220,7 +220,8 @@ def _run_all(config: CompareConfig, jobs: Sequence[Job], console: Console) -> li
 def _start(job: Job, config: CompareConfig) -> subprocess.Popen[bytes]:
     job.folder.mkdir(parents=True, exist_ok=True)
     one = str(config.threads)
-    environment = {**os.environ, "OMP_NUM_THREADS": one, "MKL_NUM_THREADS": one, "TOKENIZERS_PARALLELISM": "false"}
+    threads = {"OMP_NUM_THREADS": one, "MKL_NUM_THREADS": one, "TOKENIZERS_PARALLELISM": "false"}
+    environment = {**os.environ, **threads, "TQDM_DISABLE": "1"}
     module = "llm_morl_agents.experiments.runner"
     command = [sys.executable, "-m", module, str(config.folder), job.arm.text, str(job.seed)]
     log: IO[bytes]

@@ -24,6 +24,8 @@ Floats = NDArray[np.float64]
 #: Okabe and Ito's colours, told apart by colour-blind readers too; yellow, too pale for lines, is left out.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+#: Of objectives: where lines lie on each other, the gaps of one show the other.
+DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (2, 2)), (0, (7, 2, 2, 2)), (0, (1, 1)))
 #: Steps that a training curve is smoothed over.
 SMOOTHING = 5
 _INK, _GRID = "#333333", "#DDDDDD"
@@ -48,17 +50,18 @@ def curves(results: Results) -> Figure:
                 color=colour,
                 markersize=6,
                 markeredgecolor="white",
-                linestyle="none",
+                linestyle="--",
+                linewidth=0.8,
                 zorder=3,
             )
         low, high = results.low[column], results.high[column]
-        axis.set_title(f"{objective}  (from {low:g} to {high:g})")
+        axis.set_title(f"{objective}  ({low:g} to {high:g})")
         axis.set_xlabel("training steps taken")
         axis.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
     axes[0][0].set_ylabel("mean reward")
     note = (
         f"lines: training batches (trailing mean of {SMOOTHING}), shaded: range over seeds; "
-        "markers: evaluation split, sampled"
+        "markers: evaluation split, sampled, mean over seeds"
     )
     _finish(figure, "Reward during training", note, _arm_handles(results))
     return figure
@@ -75,14 +78,17 @@ def weights(results: Results) -> Figure:
                 colour, _ = _style(number)
                 smooth = np.stack([trailing_mean(run.series[name][:, number], SMOOTHING) for run in runs])
                 steps = np.arange(smooth.shape[1])
-                axis.plot(steps, smooth.mean(axis=0), color=colour, linewidth=1.6)
+                axis.plot(steps, smooth.mean(axis=0), color=colour, linewidth=1.8, linestyle=_dash(number))
                 axis.fill_between(steps, smooth.min(axis=0), smooth.max(axis=0), color=colour, alpha=0.15, linewidth=0)
             axis.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
             if column == 0:
                 axis.set_ylabel(label)
         axes[0][column].set_title(arm)
         axes[1][column].set_xlabel("training steps taken")
-    handles = [Line2D([], [], color=_style(i)[0], label=name) for i, name in enumerate(results.objectives)]
+    handles = [
+        Line2D([], [], color=_style(i)[0], linestyle=_dash(i), linewidth=1.8, label=name)
+        for i, name in enumerate(results.objectives)
+    ]
     note = f"lines: mean over seeds (trailing mean of {SMOOTHING} steps), shaded: range over seeds; shares sum to 1"
     _finish(figure, "What each objective counts, by arm", note, handles)
     return figure
@@ -153,17 +159,29 @@ def _clean(axis: Axes) -> None:
     axis.spines[["top", "right"]].set_visible(False)
     axis.spines[["left", "bottom"]].set_color("#999999")
     axis.tick_params(colors=_INK, labelsize=9)
+    axis.title.set_fontsize(11)
 
 
 def _finish(figure: Figure, title: str, note: str, handles: Sequence[Line2D]) -> None:
     """Title, a line on how to read the figure, and the legend below all panels, where it covers nothing."""
-    figure.suptitle(title, fontsize=13, color=_INK)
-    figure.supxlabel(note, fontsize=8, color="#666666")
-    figure.legend(handles=list(handles), loc="outside lower center", ncols=min(len(handles), 4), frameon=False)
+    figure.suptitle(title, fontsize=14, color=_INK)
+    legend = figure.legend(
+        handles=list(handles),
+        loc="outside lower center",
+        ncols=min(len(handles), 4),
+        frameon=False,
+        title=note,
+        title_fontsize=8.5,
+    )
+    legend.get_title().set_color("#666666")
 
 
 def _style(number: int) -> tuple[str, str]:
     return COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+
+
+def _dash(number: int) -> Any:
+    return DASHES[number % len(DASHES)]
 
 
 def _arm_handles(results: Results) -> list[Line2D]:

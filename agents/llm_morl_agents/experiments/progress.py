@@ -99,10 +99,9 @@ class Plain:
         if now - self._last < PLAIN_EVERY_SECONDS:
             return
         self._last = now
-        states = [
-            f"{name} {steps_of(row)}/{self._steps} ({rewards_of(row) or 'starting'})" for name, row in running.items()
-        ]
-        self.say(f"[{now - self._began:5.0f} s] {steps_done}/{self._in_all} steps; {'; '.join(states)}")
+        self.say(f"[{now - self._began:5.0f} s] {steps_done}/{self._in_all} steps")
+        for name, row in running.items():
+            self.say(f"          {name}: {steps_of(row)}/{self._steps}  {rewards_of(row) or 'starting'}")
 
     def say(self, line: str) -> None:
         """Print a line."""

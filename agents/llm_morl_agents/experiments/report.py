@@ -7,10 +7,11 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jinja2
 import numpy as np
+from rich import box
 from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
@@ -42,7 +43,7 @@ class Grid:
 
     head: tuple[str, ...]
     names: int
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
 
 
 def make_report(folder: Path, console: Console) -> Results:
@@ -61,46 +62,43 @@ def make_report(folder: Path, console: Console) -> Results:
     return results
 
 
-def main_grid(results: Results, summary: Summary) -> Grid:
+def main_grid(results: Results, summary: Summary, digits: int) -> Grid:
     """Levels and rises, a row for each arm and objective."""
-    head = (
-        "arm",
-        "objective",
-        "start",
-        "final ± sd",
-        "greedy",
-        "rise [95 %]",
-        "steps to ≥",
-        "hypervolume",
-        "CPU s/step",
-    )
-    rows: list[tuple[str, ...]] = []
-    for arm in summary.arms:
-        for k, objective in enumerate(results.objectives):
-            first = k == 0
-            rows.append(
-                (
-                    arm.arm if first else "",
-                    objective,
-                    number(arm.start[k]),
-                    f"{number(arm.final[k])} ± {number(arm.final_spread[k])}",
-                    number(arm.greedy_final[k]),
-                    interval(arm.rise, k),
-                    _steps(arm, k, summary.thresholds[k]),
-                    number(arm.hypervolume) if first else "",
-                    number(arm.cpu_seconds_per_step) if first else "",
-                )
-            )
-    return Grid(head, 2, rows)
-
-
-def difference_grid(results: Results, summary: Summary) -> Grid:
-    """Final level of each arm minus that of the first, a row for each arm and a column for each objective."""
     rows = [
-        (d.arm, str(len(d.seeds)), *(interval(d.interval, k) for k in range(len(results.objectives))))
-        for d in summary.differences
+        (
+            arm.arm if k == 0 else "",
+            objective,
+            number(arm.start[k], digits),
+            f"{number(arm.final[k], digits)} ± {number(arm.final_spread[k], digits)}",
+            interval(arm.rise, k, digits),
+            _steps(arm, k),
+        )
+        for arm in summary.arms
+        for k, objective in enumerate(results.objectives)
     ]
-    return Grid(("arm", "seeds", *results.objectives), 1, rows)
+    return Grid(("arm", "objective", "start", "final ± sd", "rise [95 %]", "steps"), 2, rows)
+
+
+def arm_grid(results: Results, summary: Summary, digits: int) -> Grid:
+    """What is one number for an arm, and its most likely answers before and after, a row for each arm."""
+    rows = [
+        (
+            arm.arm,
+            number(arm.hypervolume, 3),
+            number(arm.cpu_seconds_per_step, 2),
+            *(f"{number(before, digits)}→{number(after, digits)}" for before, after in arm.greedy.T),
+        )
+        for arm in summary.arms
+    ]
+    greedy = (f"greedy {name}" for name in results.objectives)
+    return Grid(("arm", "hypervolume", "CPU s/step", *greedy), 1, rows)
+
+
+def difference_grid(results: Results, summary: Summary, digits: int) -> Grid:
+    """Final level of each arm minus that of the first, a row for each arm and a column for each objective."""
+    k = len(results.objectives)
+    rows = [(d.arm, *(interval(d.interval, i, digits) for i in range(k))) for d in summary.differences]
+    return Grid(("arm", *results.objectives), 1, rows)
 
 
 def notes(results: Results, summary: Summary) -> list[str]:
@@ -109,7 +107,7 @@ def notes(results: Results, summary: Summary) -> list[str]:
     said = [
         (
             f"Levels are mean rewards on {summary.arms[0].problems} problems of the evaluation split, sampled at the "
-            "training temperature, before and after training; sd is over seeds; greedy is the most likely answer, after."
+            "training temperature, before and after training; sd is over seeds; greedy: the most likely answers."
         ),
         f"Intervals: 95 %, from a bootstrap over seeds and problems ({RESAMPLES} resamples), paired by problem.",
         (
@@ -126,15 +124,14 @@ def notes(results: Results, summary: Summary) -> list[str]:
         )
     if len(summary.arms) > 1:
         said.append("A difference between arms whose interval contains 0 is no result.")
+    levels = ", ".join(f"{n} {t:.3g}" for n, t in zip(results.objectives, summary.thresholds, strict=True))
+    window, bounds = (
+        THRESHOLD_WINDOW,
+        "objectives scaled to [0, 1] by their bounds, reference point at the lower bounds",
+    )
     said += [
-        (
-            f"Steps to ≥: training steps until the mean of the last {THRESHOLD_WINDOW} batches reaches the level; mean "
-            "over the seeds that reach it."
-        ),
-        (
-            "Hypervolume: of the mean final vector, objectives scaled to [0, 1] by their bounds, reference point at the "
-            "lower bounds; larger is better."
-        ),
+        f"Steps: steps until the mean of the last {window} batches reaches a level ({levels}), mean over seeds.",
+        f"Hypervolume: of the mean final vector, {bounds}; larger is better.",
         "CPU s/step: CPU seconds of the process in a training step, evaluation apart.",
     ]
     if results.unfinished:
@@ -143,11 +140,12 @@ def notes(results: Results, summary: Summary) -> list[str]:
 
 
 def terminal_tables(results: Results, summary: Summary) -> Group:
-    """Both tables and the notes, for rich."""
-    parts: list[Any] = [_rich(main_grid(results, summary), "Result")]
+    """The tables and the notes, for rich."""
+    parts: list[Any] = [_rich(main_grid(results, summary, 2), "Result"), _rich(arm_grid(results, summary, 2))]
     if summary.differences:
-        parts += ["", _rich(difference_grid(results, summary), f"Final level minus that of {summary.arms[0].arm}")]
-    parts += ["", *(Text(f"· {note}", style="dim") for note in notes(results, summary))]
+        title = f"Final level minus that of {summary.arms[0].arm} [95 %]"
+        parts.append(_rich(difference_grid(results, summary, 2), title))
+    parts += [Text(f"· {note}", style="dim") for note in notes(results, summary)]
     return Group(*parts)
 
 
@@ -170,8 +168,9 @@ def render_html(results: Results, summary: Summary, figures: Sequence[Path]) -> 
         config=config,
         seeds=sorted({seed for arm in summary.arms for seed in arm.seeds}),
         results=results,
-        main=main_grid(results, summary),
-        differences=difference_grid(results, summary) if summary.differences else None,
+        main=main_grid(results, summary, 3),
+        by_arm=arm_grid(results, summary, 3),
+        differences=difference_grid(results, summary, 3) if summary.differences else None,
         first_arm=summary.arms[0].arm,
         notes=notes(results, summary),
         images=images,
@@ -180,35 +179,36 @@ def render_html(results: Results, summary: Summary, figures: Sequence[Path]) -> 
         facts=next(iter(results.arms.values()))[0].facts,
         record=(results.folder / "config.toml").read_text(encoding="utf-8"),
         compared=isinstance(config, CompareConfig),
-        number=number,
+        number=lambda value: number(value, 2),
     )
 
 
-def number(value: float) -> str:
-    """Two or three digits after the point; a dash for NaN."""
-    return _NOTHING if np.isnan(value) else f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+def number(value: float, digits: int) -> str:
+    """So many digits after the point; a dash for NaN."""
+    return _NOTHING if np.isnan(value) else f"{value:.{digits}f}"
 
 
-def interval(values: Interval, k: int) -> str:
-    """``+0.312 [0.250, 0.371]``."""
-    ends = _NOTHING if np.isnan(values.low[k]) else f"{values.low[k]:.3f}, {values.high[k]:.3f}"
-    return f"{values.mean[k]:+.3f} [{ends}]"
+def interval(values: Interval, k: int, digits: int) -> str:
+    """``+0.31 [+0.25, +0.37]``."""
+    low, high = (_NOTHING if np.isnan(end[k]) else f"{end[k]:+.{digits}f}" for end in (values.low, values.high))
+    return f"{values.mean[k]:+.{digits}f} [{low}, {high}]"
 
 
-def _steps(arm: ArmSummary, k: int, threshold: float) -> str:
+def _steps(arm: ArmSummary, k: int) -> str:
     if not arm.reached[k]:
-        return f"{_NOTHING} (≥ {threshold:.2f})"
-    part = "" if arm.reached[k] == len(arm.seeds) else f", {arm.reached[k]}/{len(arm.seeds)} seeds"
-    return f"{arm.steps_to_threshold[k]:.0f} (≥ {threshold:.2f}{part})"
+        return _NOTHING
+    share = "" if arm.reached[k] == len(arm.seeds) else f" ({arm.reached[k]}/{len(arm.seeds)})"
+    return f"{arm.steps_to_threshold[k]:.0f}{share}"
 
 
-def _rich(grid: Grid, title: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold")
+def _rich(grid: Grid, title: str | None = None) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for position, name in enumerate(grid.head):
-        table.add_column(name, justify="left" if position < grid.names else "right", overflow="fold")
-    for position, row in enumerate(grid.rows):
-        ends = position + 1 == len(grid.rows) or bool(grid.rows[position + 1][0])
-        table.add_row(*map(Text, row), end_section=ends)
+        widest = max(map(len, [*name.split(), *(row[position] for row in grid.rows)]))
+        justify: Literal["left", "right"] = "left" if position < grid.names else "right"
+        table.add_column(name, justify=justify, min_width=min(widest, 40), overflow="fold")
+    for row in grid.rows:
+        table.add_row(*map(Text, row))
     return table
 
 

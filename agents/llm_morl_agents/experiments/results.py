@@ -43,8 +43,8 @@ class Run:
         evaluations: (E, K) mean sampled rewards on the evaluation split.
         start: (n, K) sampled rewards of each problem before training.
         final: (n, K) after it, the same problems.
-        greedy_final: (K,) mean reward of greedy decoding after it.
-        examples: Greedy answers before and after.
+        greedy: (2, K) mean reward of greedy decoding, before training and after it.
+        examples: Sampled answers before and after.
         facts: `finished.json`.
     """
 
@@ -55,7 +55,7 @@ class Run:
     evaluations: Floats
     start: Floats
     final: Floats
-    greedy_final: Floats
+    greedy: Floats
     examples: tuple[list[Row], list[Row]]
     facts: Mapping[str, Any]
 
@@ -153,7 +153,7 @@ def _load_run(job: Job) -> Run:
         evaluations=_table(evaluations, "sampled", objectives),
         start=np.load(evaluation_file(job.folder, 0), allow_pickle=False),
         final=np.load(evaluation_file(job.folder, last), allow_pickle=False),
-        greedy_final=_table(evaluations[-1:], "greedy", objectives)[0],
+        greedy=_table([evaluations[0], evaluations[-1]], "greedy", objectives),
         examples=(before, after),
         facts=facts,
     )

@@ -29,14 +29,15 @@ from llm_morl_agents.experiments.errors import UserError
 
 if TYPE_CHECKING:
     from llm_morl_agents.grouped_pg import GroupedPG
+    from llm_morl_agents.policy import Sampling
     from llm_morl_agents.report import StepReport
 
 METRICS, CHECKPOINT, FINISHED, ERROR = "metrics.jsonl", "checkpoint.safetensors", "finished.json", "error.txt"
 LOCK = ".lock"
 #: Rows of the evaluation's batches, at most; fewer where training takes fewer.
 EVAL_ROWS = 128
-#: Problems whose greedy answers are kept as text, before and after.
-N_EXAMPLES = 4
+#: Problems whose answers are kept as text, before and after.
+N_EXAMPLES = 6
 #: Exit status of a process that was interrupted, saved, and can be resumed.
 INTERRUPTED = 130
 #: A process whose parent was killed ends within a step or an evaluation; its successor waits so long for it.
@@ -51,7 +52,7 @@ def evaluation_file(folder: Path, step: int) -> Path:
 
 
 def examples_file(folder: Path, step: int) -> Path:
-    """Greedy answers to the first problems after ``step`` steps."""
+    """Answers to the first problems after ``step`` steps."""
     return folder / f"examples-{step:06d}.json"
 
 
@@ -158,10 +159,11 @@ class _Recorder:
 
         agent, step = self.agent, self.agent.step_count
         at_an_end = step in (0, self.config.steps)
+        sampling = agent.settings.sampling(default_max_new_tokens=agent.max_response_tokens)
         evaluation = evaluate_policy(
             agent.policy,
             self.eval_envs,
-            agent.settings.sampling(default_max_new_tokens=agent.max_response_tokens),
+            sampling,
             n_problems=self.config.eval_problems,
             split="eval",
             generator=stream(agent.seed, "evaluate"),
@@ -174,20 +176,26 @@ class _Recorder:
         row.update({f"sampled_standard_error/{name}": float(e) for name, e in errors if np.isfinite(e)})
         np.save(evaluation_file(self.folder, step), evaluation.sampled_rewards)
         if at_an_end:
-            text = json.dumps(self._examples(), ensure_ascii=False, indent=1)
+            text = json.dumps(self._examples(sampling), ensure_ascii=False, indent=1)
             examples_file(self.folder, step).write_text(text, encoding="utf-8", errors="replace")
         self._append({"kind": "evaluation", "step": step, "problems": len(evaluation.sampled_rewards), **row})
-        self.told(f"after {step} steps, evaluation: {evaluation}")
+        levels = zip(evaluation.objectives, evaluation.sampled, strict=True)
+        self.told(f"evaluation after {step} steps: {'  '.join(f'{name} {level:.3f}' for name, level in levels)}")
 
-    def _examples(self) -> list[Row]:
-        """Greedy answers to the first problems of the evaluation split, with their rewards."""
-        envs = self.eval_envs
+    def _examples(self, sampling: Sampling) -> list[Row]:
+        """The evaluation's sampled answers to the first problems, with their rewards."""
+        from llm_morl_agents.policy import draw_uniforms
+        from llm_morl_agents.rollout import stream
+
+        envs, policy = self.eval_envs, self.agent.policy
         task = getattr(envs.unwrapped, "task", None)
         size = N_EXAMPLES if task is None else min(N_EXAMPLES, len(task.with_split("eval")))
         count = min(size, envs.num_envs)
         chosen = np.minimum(np.arange(envs.num_envs), count - 1)
         prompts, _ = envs.reset(options={"split": "eval", "problem": chosen})
-        responses = self.agent.predict(prompts[:count], deterministic=True)
+        # The first rows of what `evaluate_policy` draws from the same stream.
+        uniforms = draw_uniforms(stream(self.agent.seed, "evaluate"), count, sampling.max_new_tokens)
+        responses = policy.generate(policy.encode_prompts(prompts[:count]), np.arange(count), sampling, uniforms).texts
         _, rewards, _, _, _ = envs.step(tuple(responses[i] for i in chosen))
         names = self.agent.objectives.names
         return [

@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 BOOTSTRAP_SEED = 0
 #: Of ``summary.csv``.
 COLUMNS = (
-    *("arm", "objective", "seeds", "problems", "start", "final", "final_sd", "greedy_final"),
+    *("arm", "objective", "seeds", "problems", "start", "final", "final_sd", "greedy_start", "greedy_final"),
     *("rise", "rise_low", "rise_high", "threshold", "steps_to_threshold", "seeds_that_reached_it"),
     *("hypervolume", "cpu_seconds_per_step"),
 )
@@ -46,7 +46,7 @@ class ArmSummary:
         start: Mean level before training.
         final: Mean level after it.
         final_spread: Standard deviation of the seeds' final levels; NaN for one seed.
-        greedy_final: Mean level of greedy decoding after it.
+        greedy: (2, K) mean level of greedy decoding, before training and after it.
         rise: Final minus start with its interval, paired by problem.
         steps_to_threshold: Mean over the seeds that reached it; NaN where none did.
         reached: Number of seeds that did.
@@ -60,7 +60,7 @@ class ArmSummary:
     start: Floats
     final: Floats
     final_spread: Floats
-    greedy_final: Floats
+    greedy: Floats
     rise: Interval
     steps_to_threshold: Floats
     reached: NDArray[np.int64]
@@ -134,7 +134,7 @@ def _summarise_arm(results: Results, arm: str, runs: Sequence[Run], thresholds: 
         start=start.mean(axis=(0, 1)),
         final=levels.mean(axis=0),
         final_spread=spread(levels),
-        greedy_final=np.mean([run.greedy_final for run in runs], axis=0),
+        greedy=np.mean([run.greedy for run in runs], axis=0),
         rise=bootstrap_interval(final - start, generator=np.random.default_rng(BOOTSTRAP_SEED)),
         steps_to_threshold=np.array([np.mean(row) if row else np.nan for row in counted]),
         reached=np.array([len(row) for row in counted]),
@@ -162,7 +162,7 @@ def write_csv(summary: Summary, results: Results, path: Path) -> None:
         for arm in summary.arms:
             for k, objective in enumerate(results.objectives):
                 numbers = [
-                    *(values[k] for values in (arm.start, arm.final, arm.final_spread, arm.greedy_final)),
+                    *(values[k] for values in (arm.start, arm.final, arm.final_spread, *arm.greedy)),
                     *(values[k] for values in (arm.rise.mean, arm.rise.low, arm.rise.high)),
                     summary.thresholds[k],
                     arm.steps_to_threshold[k],
