@@ -5,6 +5,7 @@ import pytest
 import torch
 from tiny_task import load, make_batch, parameters_of
 
+from llm_morl_agents import update as update_module
 from llm_morl_agents.settings import Settings
 from llm_morl_agents.update import micro_batches, mini_batches, update
 
@@ -94,10 +95,22 @@ def test_mini_batches_are_shuffled_by_their_generator(batch):
 @pytest.mark.parametrize("count", [1, 2, 4, 50])
 def test_micro_batches_are_whole_groups(batch, count):
     rows = np.arange(len(batch))[1:]  # one group has lost a row
-    parts = micro_batches(batch, rows, count)
+    parts = micro_batches(batch, rows, count, vocab_size=10)
     assert len(parts) == min(count, len(SIZES))
     np.testing.assert_array_equal(np.sort(np.concatenate(parts)), rows)
     assert sum(len(set(batch.group[part])) for part in parts) == len(SIZES)
+
+
+def test_micro_batches_shrink_with_the_vocabulary_and_the_length(batch, monkeypatch):
+    rows = np.arange(len(batch))
+    tokens = int(batch.lengths.sum())
+    parts = micro_batches(batch, rows, 1, vocab_size=update_module.MAX_LOGITS // tokens * 3)
+    assert len(parts) == 3
+    assert len(micro_batches(batch, rows, 1, vocab_size=2**40)) == len(batch), "one response is the least"
+    monkeypatch.setattr(update_module, "MAX_TOKENS", 1)
+    parts = micro_batches(batch, rows, 2, vocab_size=10)
+    np.testing.assert_array_equal(np.sort(np.concatenate(parts)), rows)
+    assert len(parts) == len(batch)
 
 
 # --- exactness

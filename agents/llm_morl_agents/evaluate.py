@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -72,8 +73,8 @@ def evaluate_policy(
 ) -> Evaluation:
     """Score one greedy and one sampled response to each of the first ``n_problems`` problems of a split.
 
-    The environment shows a problem to the G rows of a group; one response is generated for it and handed in G times, so
-    that the cost is one generation a problem whatever G is.
+    The environment shows a problem to the G rows of a group; one response is generated for it and handed in G times. So
+    the cost is one generation a problem whatever G is, and generation runs on batches of N prompts, not of P = N / G.
 
     Args:
         policy: Generates.
@@ -91,21 +92,53 @@ def evaluate_policy(
     if task is not None:
         n_problems = min(n_problems, len(task.with_split(split)))
     uniforms = draw_uniforms(generator, n_problems, sampling.max_new_tokens)
-    n_groups = env.num_envs // int(env.unwrapped.group_size)  # type: ignore[attr-defined]
-    scores: dict[bool, list[NDArray[np.float64]]] = {True: [], False: []}
-    for start in range(0, n_problems, n_groups):
-        problems = np.minimum(np.arange(start, start + n_groups), n_problems - 1)
-        count = min(n_groups, n_problems - start)
-        for is_greedy in (True, False) if greedy else (False,):
-            prompts, info = env.reset(options={"split": split, "problem": problems})
-            distinct, index, first = prompts_by_group(prompts, np.asarray(info["group"], dtype=np.int64))
-            generation = policy.generate(
-                policy.encode_prompts(distinct),
-                np.arange(n_groups),
-                replace(sampling, greedy=is_greedy),
-                uniforms[problems],
-            )
-            _, rewards, _, _, _ = env.step(tuple(generation.texts[i] for i in index))
-            scores[is_greedy].append(np.asarray(rewards, dtype=np.float64)[first[:count]])
+    decodings = {False: sampling, True: replace(sampling, greedy=True)}
+    scores: dict[bool, list[NDArray[np.float64]]] = {
+        is_greedy: [] for is_greedy in decodings if greedy or not is_greedy
+    }
+    for start in range(0, n_problems, env.num_envs):
+        problems = np.arange(start, min(start + env.num_envs, n_problems))
+        prompt_ids = policy.encode_prompts(_prompts(env, problems, split))
+        for is_greedy, rewards in scores.items():
+            texts = policy.generate(
+                prompt_ids, np.arange(len(problems)), decodings[is_greedy], uniforms[problems]
+            ).texts
+            rewards.append(_score(env, problems, split, texts))
     sampled = np.concatenate(scores[False])
     return Evaluation(names, np.concatenate(scores[True]) if greedy else sampled, sampled)
+
+
+def _chunks(env: VectorEnv[Any, Any, Any], problems: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Problems in parts of P, what one reset of the environment shows; the last part is filled with its last one."""
+    n_groups = env.num_envs // int(env.unwrapped.group_size)  # type: ignore[attr-defined]
+    for start in range(0, len(problems), n_groups):
+        part = problems[start : start + n_groups]
+        yield np.pad(part, (0, n_groups - len(part)), mode="edge")
+
+
+def _shown(
+    env: VectorEnv[Any, Any, Any], chunk: NDArray[np.int64], split: str
+) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:
+    """Reset to these P problems: their prompts, the prompt of each row, the first row of each prompt."""
+    prompts, info = env.reset(options={"split": split, "problem": chunk})
+    return prompts_by_group(prompts, np.asarray(info["group"], dtype=np.int64))
+
+
+def _prompts(env: VectorEnv[Any, Any, Any], problems: NDArray[np.int64], split: str) -> list[str]:
+    shown = [prompt for chunk in _chunks(env, problems) for prompt in _shown(env, chunk, split)[0]]
+    return shown[: len(problems)]
+
+
+def _score(
+    env: VectorEnv[Any, Any, Any], problems: NDArray[np.int64], split: str, texts: Sequence[str]
+) -> NDArray[np.float64]:
+    """Rewards (n, K) of one response to each problem."""
+    rewards, done = [], 0
+    for chunk in _chunks(env, problems):
+        _, index, first = _shown(env, chunk, split)
+        count = min(len(first), len(problems) - done)
+        part = [*texts[done : done + count], *[""] * (len(first) - count)]
+        _, scored, _, _, _ = env.step(tuple(part[i] for i in index))
+        rewards.append(np.asarray(scored, dtype=np.float64)[first[:count]])
+        done += count
+    return np.concatenate(rewards)

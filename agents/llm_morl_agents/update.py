@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ from llm_morl_agents.batch import RolloutBatch
 from llm_morl_agents.losses import RATIO_LEVELS, aggregate, kl_k3, loss_denominator, policy_loss, token_log_ratio
 from llm_morl_agents.policy import Policy
 from llm_morl_agents.settings import Settings
+
+#: Most tokens (padded, prompts included) and most logits of a micro-batch: some gigabytes of activations at worst.
+MAX_TOKENS, MAX_LOGITS = 2**16, 2**27
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def update(
             denominator = loss_denominator(mask, settings.aggregation, constant_length=constant_length)
             terms += [
                 _backward(policy, reference, batch, advantages, part, settings, denominator, constant_length)
-                for part in micro_batches(batch, pulled, settings.micro_batches)
+                for part in micro_batches(batch, pulled, settings.micro_batches, vocab_size=policy.vocab_size)
             ]
             norms.append(float(torch.nn.utils.clip_grad_norm_(parameters, settings.max_grad_norm)))
             if not np.isfinite(norms[-1]):
@@ -102,13 +106,26 @@ def mini_batches(batch: RolloutBatch, count: int, generator: np.random.Generator
         yield np.flatnonzero(np.isin(index, part)).astype(np.int64)
 
 
-def micro_batches(batch: RolloutBatch, rows: NDArray[np.int64], count: int) -> Sequence[NDArray[np.int64]]:
-    """Rows in ``count`` parts of whole groups, groups of like length together (less padding)."""
+def micro_batches(
+    batch: RolloutBatch, rows: NDArray[np.int64], count: int, *, vocab_size: int
+) -> Sequence[NDArray[np.int64]]:
+    """Rows in ``count`` parts of whole groups, groups of like length together (less padding).
+
+    A part beyond `MAX_TOKENS` or `MAX_LOGITS` is divided further, groups too where it must be: long prompts and large
+    vocabularies would not fit in memory.
+    """
     index = batch.prompt_index[rows]
     groups = np.unique(index)
     longest = np.array([batch.lengths[rows][index == g].max() + len(batch.prompt_ids[g]) for g in groups])
-    parts = np.array_split(groups[np.argsort(longest, kind="stable")], min(count, len(groups)))
-    return [rows[np.isin(index, part)] for part in parts]
+    order = np.argsort(longest, kind="stable")
+    parts = []
+    for chosen in np.array_split(order, min(count, len(groups))):
+        part = np.concatenate([rows[index == groups[g]] for g in chosen])
+        tokens = len(part) * int(longest[chosen].max())
+        logits = int(batch.lengths[part].sum()) * vocab_size
+        pieces = min(max(math.ceil(tokens / MAX_TOKENS), math.ceil(logits / MAX_LOGITS)), len(part))
+        parts += [np.sort(piece) for piece in np.array_split(part, pieces)]
+    return parts
 
 
 def _pulled(rows: NDArray[np.int64], advantages: NDArray[np.float64], settings: Settings) -> NDArray[np.int64]:
