@@ -1,0 +1,54 @@
+"""The notebooks run from top to bottom, in time, and carry no outputs in git."""
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def tags(cell: nbformat.NotebookNode) -> set[str]:
+    return set(cell.metadata.get("tags", []))
+
+
+@pytest.fixture(params=NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
+def path(request):
+    return request.param
+
+
+def test_there_are_notebooks():
+    assert NOTEBOOKS
+
+
+def test_notebook_runs(path):
+    """An exercise fails until it is solved; any other cell that fails, or takes over 90 s, fails this test."""
+    notebook = read(path)
+    client = NotebookClient(notebook, timeout=90, kernel_name="python3", resources={"metadata": {"path": path.parent}})
+    client.execute()
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+    for cell in notebook.cells:
+        if "raises-exception" in tags(cell):
+            assert cell.outputs[-1].output_type == "error", f"the exercise {cell.source!r} needs no answer"
+
+
+def test_notebook_is_stripped(path):
+    for cell in read(path).cells:
+        if cell.cell_type == "code":
+            assert cell.outputs == []
+            assert cell.execution_count is None
+
+
+def test_every_exercise_has_a_solution_and_a_check(path):
+    cells = [cell for cell in read(path).cells if cell.cell_type == "code"]
+    for position, cell in enumerate(cells):
+        if "raises-exception" in tags(cell):
+            assert "your answer" in cell.source
+            assert "solution" in tags(cells[position + 1])
+            assert "assert" in cells[position + 2].source
