@@ -213,7 +213,8 @@ def test_sampling_settings_reach_the_policy(make, monkeypatch):
     agent.evaluate(2)
     sampling = Sampling(0.7, 0.9, 2, ("a", "bc"))
     greedy = Sampling(0.7, 0.9, 2, ("a", "bc"), greedy=True)
-    assert seen == [sampling, greedy, greedy, sampling]
+    assert seen[:2] == [sampling, greedy]
+    assert set(seen[2:]) == {sampling, greedy}
 
 
 def test_stop_strings_and_cap_act(make):
