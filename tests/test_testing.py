@@ -1,0 +1,498 @@
+"""`check_mo_env`: sound environments pass, and for every rule there is an environment that breaks just it."""
+
+import random
+from typing import Any
+
+import gymnasium as gym
+import mo_gymnasium  # noqa: F401  (registers its ids)
+import numpy as np
+import pytest
+from gymnasium.spaces import Box, Discrete
+from gymnasium.utils import EzPickle
+
+from llm_morl_env.envs.text import TextEnv
+from llm_morl_env.envs.token import TokenEnv
+from llm_morl_env.envs.vector import TextVectorEnv
+from llm_morl_env.registration import ALIASES, IDS, VIEWS, make_task
+from llm_morl_env.testing import RULES, ConformanceError, check_mo_env
+
+
+class Walk(gym.Env):
+    """A sound environment: a walk of at most four steps, rewarded for the place and the way."""
+
+    metadata: dict[str, Any] = {"render_modes": ["ansi"]}  # noqa: RUF012
+
+    def __init__(self, render_mode: str | None = None, scale: Any = 1.0) -> None:
+        self.observation_space = Box(-9.0, 9.0, (2,), np.float32)
+        self.action_space = Discrete(3)
+        self.reward_space = Box(np.float32([-1, -1]), np.float32([1, 0]))
+        self.reward_dim, self.objective_names = 2, ("place", "way")
+        self.render_mode, self.scale = render_mode, scale
+        self.place, self.count = 0.0, 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.place, self.count = float(self.np_random.uniform(-1, 1)), 0
+        return self.observation(), self.info()
+
+    def step(self, action: Any) -> tuple[Any, ...]:
+        self.place += float(action) - 1 + 0.1 * float(self.np_random.uniform())
+        self.count += 1
+        return self.observation(), self.reward(), self.count == 4, False, self.info()
+
+    def observation(self) -> Any:
+        return np.array([self.place, self.count], np.float32)
+
+    def reward(self) -> Any:
+        return np.clip(np.array([self.place, -self.count / 4], np.float32), -1, 1)
+
+    def info(self) -> Any:
+        mask = np.ones(3, np.int8)
+        mask[int(self.count % 3)] = 0
+        return {"count": self.count, "action_mask": mask, "more": {"steps": [self.count], "names": "ab"}}
+
+    def render(self) -> Any:
+        return f"at {self.place}" if self.render_mode == "ansi" else None
+
+
+gym.register("Sound-MO-v0", entry_point=f"{__name__}:Walk", disable_env_checker=True)
+gym.register("Unwritable-MO-v0", entry_point=f"{__name__}:Walk", kwargs={"scale": np.ones(2)}, disable_env_checker=True)
+gym.register("Silent-MO-v0", entry_point=f"{__name__}:Silent", disable_env_checker=True)
+gym.register("Random-MO-v0", entry_point=f"{__name__}:GlobalRandom", disable_env_checker=True, nondeterministic=True)
+
+
+# Declarations
+
+
+class NoRewardSpace(Walk):
+    def __init__(self) -> None:
+        super().__init__()
+        del self.reward_space
+
+
+class WideRewardSpace(Walk):
+    def __init__(self) -> None:
+        super().__init__()
+        self.reward_space = Box(-1.0, 1.0, (2,), np.float64)
+
+
+class EndlessRewardSpace(Walk):
+    def __init__(self) -> None:
+        super().__init__()
+        self.reward_space = Box(-np.inf, 1.0, (2,), np.float32)
+
+
+class WrongDim(Walk):
+    def __init__(self) -> None:
+        super().__init__()
+        self.reward_dim = 3
+
+
+class WrongNames(Walk):
+    def __init__(self) -> None:
+        super().__init__()
+        self.objective_names = ("place", "place")
+
+
+# Calls
+
+
+class OutsideObservation(Walk):
+    def observation(self) -> Any:
+        return super().observation() + (10 if self.count == 3 else 0)
+
+
+class WideReward(Walk):
+    def reward(self) -> Any:
+        return super().reward().astype(np.float64)
+
+
+class ListReward(Walk):
+    def reward(self) -> Any:
+        return super().reward().tolist()
+
+
+class LongReward(Walk):
+    def reward(self) -> Any:
+        return np.zeros(3, np.float32)
+
+
+class NanReward(Walk):
+    def reward(self) -> Any:
+        return np.float32([0, np.nan])
+
+
+class HighReward(Walk):
+    def reward(self) -> Any:
+        return np.float32([0, 1e-6])
+
+
+class NumpyBool(Walk):
+    def step(self, action: Any) -> Any:
+        observation, reward, terminated, truncated, info = super().step(action)
+        return observation, reward, np.bool_(terminated), truncated, info
+
+
+class ListInfo(Walk):
+    def info(self) -> Any:
+        return [self.count]
+
+
+class NumberedInfo(Walk):
+    def info(self) -> Any:
+        return {self.count: 1}
+
+
+class FourParts(Walk):
+    def step(self, action: Any) -> Any:
+        return super().step(action)[:4]
+
+
+class Raising(Walk):
+    def step(self, action: Any) -> Any:
+        if self.count == 2:
+            raise KeyError("lost")
+        return super().step(action)
+
+
+# Determinism
+
+
+class GlobalRandom(Walk):
+    def reward(self) -> Any:
+        return np.float32([random.random(), 0])
+
+
+class LeakingState(Walk):
+    total = 0
+
+    def info(self) -> Any:
+        self.total += 1
+        return {"total": self.total}
+
+
+class ClassCounter(Walk):
+    made = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        type(self).made += 1
+
+    def info(self) -> Any:
+        return {"b": 1, "a": 2} if self.made % 2 else {"a": 2, "b": 1}
+
+
+class ChangingType(ClassCounter):
+    def info(self) -> Any:
+        return {"a": 1 if self.made % 2 else 1.0}
+
+
+class NanInfo(Walk):
+    def info(self) -> Any:
+        return {"value": float("nan")}
+
+
+# Fresh objects and writing
+
+
+class ReusedObservation(Walk):
+    def __init__(self) -> None:
+        super().__init__()
+        self.buffer = np.zeros(2, np.float32)
+
+    def observation(self) -> Any:
+        self.buffer[:] = super().observation()
+        return self.buffer
+
+
+class ViewOfBuffer(ReusedObservation):
+    def observation(self) -> Any:
+        return super().observation()[:]
+
+
+class ReusedInfo(Walk):
+    def __init__(self) -> None:
+        super().__init__()
+        self.more: dict[str, Any] = {"inner": {}}
+
+    def info(self) -> Any:
+        return {"more": self.more}
+
+
+class ReusedList(Walk):
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps: list[int] = []
+
+    def info(self) -> Any:
+        return {"steps": self.steps}
+
+
+class AliasedReward(Walk):
+    def step(self, action: Any) -> Any:
+        observation, reward, terminated, truncated, info = super().step(action)
+        return observation, reward, terminated, truncated, {**info, "vector": reward}
+
+
+class TableOfRewards(Walk):
+    TABLE = np.zeros((5, 2), np.float32)
+
+    def reward(self) -> Any:
+        return self.TABLE[self.count]
+
+
+class KeptObservation(Walk):
+    """What it returned is its state."""
+
+    def observation(self) -> Any:
+        self.state = super().observation()
+        return self.state
+
+    def step(self, action: Any) -> Any:
+        self.place = float(np.clip(self.state[0], -2, 2))
+        return super().step(action)
+
+
+# Pickling, rendering, seeding
+
+
+class Unpicklable(Walk):
+    def __init__(self) -> None:
+        super().__init__()
+        self.function = lambda: 0
+
+
+class Forgetful(Walk):
+    def __getstate__(self) -> Any:
+        return {**self.__dict__, "count": 0}
+
+
+class Rebuilt(Walk, EzPickle):
+    """Pickled as its arguments, as many are: that is no fault."""
+
+    def __init__(self) -> None:
+        EzPickle.__init__(self)
+        Walk.__init__(self)
+
+
+class ForgetfulGenerator(Walk):
+    """Its generator starts again when it is pickled."""
+
+    def __getstate__(self) -> Any:
+        return {**self.__dict__, "_np_random": np.random.default_rng(0)}
+
+
+class Silent(Walk):
+    def render(self) -> Any:
+        return None
+
+
+class NoModes(Walk):
+    metadata: dict[str, Any] = {}  # noqa: RUF012
+
+
+class Unseeded(Walk):
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        self.place, self.count = 0.5, 0
+        return self.observation(), self.info()
+
+    def step(self, action: Any) -> Any:
+        self.count += 1
+        return self.observation(), self.reward(), self.count == 4, False, self.info()
+
+
+class NoOptions(Walk):
+    def reset(self, *, seed: int | None = None) -> Any:  # type: ignore[override]
+        return super().reset(seed=seed)
+
+
+BROKEN: list[tuple[Any, str]] = [
+    (NoRewardSpace, r"declarations: unwrapped.reward_space must be a float32 Box of shape \(K,\), got None"),
+    (WideRewardSpace, r"declarations: .*must be a float32 Box.*float64"),
+    (EndlessRewardSpace, r"declarations: the bounds of reward_space must be finite"),
+    (WrongDim, r"declarations: unwrapped.reward_dim must be 2.*got 3"),
+    (WrongNames, r"declarations: unwrapped.objective_names must be 2 distinct str, got \('place', 'place'\)"),
+    (OutsideObservation, r"calls: step 2: the observation is not in Box.*13"),
+    (WideReward, r"calls: step 0: the reward must be a float32 array of shape \(2,\)"),
+    (ListReward, r"calls: step 0: the reward must be a float32 array of shape \(2,\), got \["),
+    (LongReward, r"calls: step 0: the reward must be a float32 array of shape \(2,\)"),
+    (NanReward, r"calls: step 0: the reward must be finite.*nan"),
+    (HighReward, r"calls: step 0: objective 1 of the reward is outside \[-1.0, 0.0\]: .*1e-06"),
+    (NumpyBool, r"calls: step 0: terminated must be a Python bool, got .*False.* of type bool"),
+    (ListInfo, r"calls: reset\(seed=...\): the info must be a dict with str keys, got \[0\]"),
+    (NumberedInfo, r"calls: reset\(seed=...\): the info must be a dict with str keys, got \{0: 1\}"),
+    (FourParts, r"calls: step 0 must return a tuple of 5"),
+    (Raising, r"calls: step 2 raised KeyError\('lost'\)"),
+    (GlobalRandom, r"determinism: step 0 returns something else in a second fresh environment: reward is"),
+    (
+        LeakingState,
+        r"determinism: reset\(seed=...\) .* in the same environment, seeded again: info\['total'\] is 1",
+    ),
+    (ClassCounter, r"determinism: reset.* the keys of info are \['.', '.'\], then"),
+    (ChangingType, r"determinism: reset.* info\['a'\] is a <class"),
+    (NanInfo, r"determinism: reset.* info\['value'\] is nan, then nan"),
+    (ReusedObservation, r"fresh objects: reset\(seed=...\) and step 0 share an object: observation is observation"),
+    (ViewOfBuffer, r"fresh objects: reset\(seed=...\) and step 0 share an object: observation is observation"),
+    (ReusedInfo, r"fresh objects: .* share an object: info\['more'\]\['inner'\] is info\['more'\]\['inner'\]"),
+    (ReusedList, r"fresh objects: .* share an object: info\['steps'\] is info\['steps'\]"),
+    (AliasedReward, r"fresh objects: step 0: reward and info\['vector'\] share an object"),
+    (TableOfRewards, r"fresh objects: step 0 and step 4 share an object: reward is reward"),
+    (KeptObservation, r"writing: step 0 returns something else once the arrays .* were written into: observation"),
+    (Unpicklable, r"pickling: the environment does not survive pickling"),
+    (Forgetful, r"pickling: step 1 returns something else when it is pickled after step 0: observation"),
+    (ForgetfulGenerator, r"pickling: step 1 returns something else when it is pickled after step 0: observation"),
+    ("Unwritable-MO-v0", r"spec: it does not survive a round trip through JSON: TypeError"),
+    (NoModes, r"rendering: metadata\['render_modes'\] must be a list, got None"),
+    ("Silent-MO-v0", r"rendering: reset\(seed=...\): render_mode='ansi' must give a str, got None"),
+    (Unseeded, r"gymnasium: check_env on ScalarizedReward raised AssertionError.*random number generator"),
+    (NoOptions, r"gymnasium: check_env on ScalarizedReward raised"),
+]
+
+
+def test_a_sound_environment_passes() -> None:
+    check_mo_env("Sound-MO-v0")
+    check_mo_env("Sound-MO-v0", scale=2.0, n_steps=9, seed=3)
+    check_mo_env(Walk)
+    check_mo_env(Walk())
+    check_mo_env(gym.make("Sound-MO-v0"))
+    check_mo_env(Rebuilt)
+
+
+@pytest.mark.parametrize(("broken", "message"), BROKEN, ids=lambda value: getattr(value, "__name__", None))
+def test_a_broken_environment_is_told_why(broken: Any, message: str) -> None:
+    with pytest.raises(ConformanceError, match=message) as caught:
+        check_mo_env(broken)
+    assert str(caught.value).startswith(broken if isinstance(broken, str) else broken.__name__)
+
+
+def test_every_rule_has_an_environment_that_breaks_it() -> None:
+    told = {message.split(":")[0] for _, message in BROKEN} | {"views"}
+    names = {"check_scalarized": "gymnasium"}
+    assert told == {names.get(rule.__name__, rule.__name__.removeprefix("check_").replace("_", " ")) for rule in RULES}
+
+
+def test_the_check_leaves_no_trace() -> None:
+    """It writes into what was returned, and a class's table may be what was returned."""
+
+    class Rows(TableOfRewards):
+        """Never twice the same row in the calls that are compared."""
+
+        TABLE = np.arange(400, dtype=np.float32).reshape(200, 2) / -400
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.row = 0
+
+        def reward(self) -> Any:
+            self.row = (self.row + 1) % 200
+            return self.TABLE[self.row]
+
+        def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+            if seed is not None:
+                self.row = 0
+            return super().reset(seed=seed, options=options)
+
+    with pytest.raises(ConformanceError):
+        check_mo_env(Rows, n_steps=190)
+    np.testing.assert_array_equal(Rows.TABLE, np.arange(400, dtype=np.float32).reshape(200, 2) / -400)
+
+
+def test_nondeterministic_environments_need_not_repeat() -> None:
+    with pytest.raises(ConformanceError, match="determinism"):
+        check_mo_env(GlobalRandom)
+    check_mo_env("Random-MO-v0")
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("env_id", [*IDS, *ALIASES])
+def test_every_id_and_view_of_this_package_passes(env_id: str, view: str) -> None:
+    check_mo_env(env_id, view=view, n_steps=60)
+
+
+@pytest.mark.parametrize(
+    "kwargs",
+    [
+        {"difficulty": "easy"},
+        {"difficulty": "hard", "objectives": ["format", "name", "keys", "values", "brevity"]},
+        {"split": "eval", "max_response_tokens": 24},
+    ],
+    ids=["easy", "hard", "short"],
+)
+def test_variants_of_the_tool_call_task_pass(kwargs: dict[str, Any]) -> None:
+    check_mo_env("ToolCall-MO-v0", n_steps=60, **kwargs)
+
+
+@pytest.mark.parametrize("env_id", ["deep-sea-treasure-v0", "resource-gathering-v0", "four-room-v0", "fruit-tree-v0"])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_sound_environments_of_others_pass(env_id: str) -> None:
+    check_mo_env(env_id)
+
+
+@pytest.mark.parametrize(
+    ("env_id", "message"),
+    [
+        ("fishwood-v0", "writing: step 0"),  # it returns its state, and reads it back
+        ("water-reservoir-v0", "bounds of reward_space must be finite"),
+        ("deep-sea-treasure-concave-v0", "spec: .*not JSON serializable"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_faults_of_others_are_found(env_id: str, message: str) -> None:
+    with pytest.raises(ConformanceError, match=message):
+        check_mo_env(env_id)
+
+
+def halve(method: Any) -> Any:
+    """A method whose rewards are half of what they should be."""
+
+    def halved(self: Any, *args: Any, **kwargs: Any) -> Any:
+        returned = method(self, *args, **kwargs)
+        if isinstance(returned, tuple):
+            observation, rewards, *rest = returned
+            return observation, rewards / np.float32(2), *rest
+        return returned / np.float32(2)
+
+    return halved
+
+
+@pytest.mark.parametrize(
+    ("cls", "name", "message"),
+    [
+        (TokenEnv, "_finish", r"views: problem \d+ of 'train', response .*: the token view pays \["),
+        (TextVectorEnv, "step", r"views: response .*: row \d of a batch pays"),
+    ],
+)
+def test_views_that_disagree_are_found(monkeypatch: pytest.MonkeyPatch, cls: Any, name: str, message: str) -> None:
+    monkeypatch.setattr(cls, name, halve(getattr(cls, name)))
+    with pytest.raises(ConformanceError, match=message):
+        check_mo_env("ToolCall-MO-v0", view="text", n_steps=5)
+
+
+def test_a_mask_that_disagrees_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = make_task("toolcall").tokenizer.vocab_size
+    monkeypatch.setattr(TokenEnv, "action_masks", lambda self: np.ones(size, np.bool_))
+    with pytest.raises(ConformanceError, match=r"views: .*action_mask"):
+        check_mo_env("ToolCall-MO-v0", view="text", n_steps=5)
+
+
+def test_a_response_that_differs_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    step = TextEnv.step
+
+    def shouted(self: Any, action: Any) -> Any:
+        *rest, info = step(self, action)
+        return *rest, {**info, "finish_reason": "end"}
+
+    monkeypatch.setattr(TextEnv, "step", shouted)
+    with pytest.raises(ConformanceError, match="finish_reason is 'stop' in the token view, 'end' in the text view"):
+        check_mo_env("ToolCall-MO-v0", n_steps=5)
+
+
+def test_an_environment_over_a_task_needs_no_id() -> None:
+    check_mo_env(TextEnv(make_task("toolcall", difficulty="easy")), n_steps=20)
+
+
+def test_wrong_arguments_are_named() -> None:
+    with pytest.raises(TypeError, match=r"keywords \['view'\] need an id"):
+        check_mo_env(Walk, view="text")
+    with pytest.raises(TypeError, match="must be an id, an environment or a function, got 3"):
+        check_mo_env(3)  # type: ignore[arg-type]
