@@ -31,12 +31,18 @@ from llm_morl_rewards.toolcall import tool_correctness, tool_format
 TOKENIZER = TextTokenizer()
 ALL_TOOLS = catalogue.TOOLS + catalogue.HARD_TOOLS
 BY_NAME = {tool.name: tool for tool in ALL_TOOLS}
-N_SEEN = 400
+N_SEEN = 300
 
 
 @cache
 def make(tier: str, split: str, seed: int = 0) -> ToolCallProblems:
     return ToolCallProblems(TIERS[tier], split, seed=seed, count_tokens=TOKENIZER.count)
+
+
+@cache
+def some(tier: str, split: str, count: int = N_SEEN) -> list[Problem]:
+    """The first problems."""
+    return list(make(tier, split)[:count])
 
 
 def cases() -> list[Any]:
@@ -124,9 +130,8 @@ def test_options_of_an_open_argument_are_an_error() -> None:
 
 @pytest.mark.parametrize(("tier", "split"), cases())
 def test_golds_are_consistent(tier: str, split: str) -> None:
-    problems = make(tier, split)
-    for index in range(N_SEEN):
-        problem, request = problems[index], problems.request(index)
+    for index, problem in enumerate(some(tier, split)):
+        request = make(tier, split).request(index)
         calls, gold = problem.target["calls"], problem.meta["gold"]
         parsed = extract_tool_calls(gold)
         assert [{"name": c.name, "arguments": c.arguments} for c in parsed.calls] == calls
@@ -142,9 +147,9 @@ def test_golds_are_consistent(tier: str, split: str) -> None:
 
 @pytest.mark.parametrize(("tier", "split"), cases())
 def test_the_offer_holds_the_needed_tools(tier: str, split: str) -> None:
-    settings, problems = TIERS[tier], make(tier, split)
-    for index in range(N_SEEN):
-        problem, request = problems[index], problems.request(index)
+    settings = TIERS[tier]
+    for index, problem in enumerate(some(tier, split)):
+        request = make(tier, split).request(index)
         names = [f["name"] for f in problem.target["functions"]]
         assert problem.prompt == (
             f"<tools>{chr(10).join(BY_NAME[n].signature for n in names)}<user>{request.words}<answer>"
@@ -161,8 +166,7 @@ def test_the_offer_holds_the_needed_tools(tier: str, split: str) -> None:
 
 @pytest.mark.parametrize(("tier", "split"), cases())
 def test_values_have_their_types_and_stand_in_the_request(tier: str, split: str) -> None:
-    for index in range(N_SEEN):
-        problem = make(tier, split)[index]
+    for problem in some(tier, split):
         words = words_of(problem)
         for call in problem.target["calls"]:
             tool = BY_NAME[call["name"]]
@@ -223,7 +227,7 @@ def held_keys(problem: Problem) -> list[int]:
 
 @pytest.mark.parametrize(("tier", "split"), cases())
 def test_numbers_and_combinations_are_held_out(tier: str, split: str) -> None:
-    keys = [key for index in range(N_SEEN) for key in held_keys(make(tier, split)[index])]
+    keys = [key for problem in some(tier, split) for key in held_keys(problem)]
     assert len(keys) > 100
     assert all((key % HOLD_OUT == 0) == (split != "train") for key in keys)
 
@@ -232,8 +236,8 @@ def test_numbers_and_combinations_are_held_out(tier: str, split: str) -> None:
 def test_words_of_the_unseen_split_never_occur_in_training(tier: str) -> None:
     def words(split: str, count: int = N_SEEN) -> set[str]:
         found: set[str] = set()
-        for index in range(count):
-            for call in make(tier, split)[index].target["calls"]:
+        for problem in some(tier, split, count):
+            for call in problem.target["calls"]:
                 for argument in BY_NAME[call["name"]].arguments:
                     if word_lists(argument):
                         value = call["arguments"][argument.name]
@@ -257,8 +261,7 @@ def matches(phrasing: str, words: str) -> bool:
 
 @pytest.mark.parametrize(("tier", "split"), cases())
 def test_phrasings_are_of_the_split(tier: str, split: str) -> None:
-    for index in range(N_SEEN):
-        problem = make(tier, split)[index]
+    for problem in some(tier, split):
         for call in problem.target["calls"]:
             tool = BY_NAME[call["name"]]
             phrasings = tool.phrasings if split == "train" else tool.held_out
@@ -270,7 +273,7 @@ def test_phrasings_are_of_the_split(tier: str, split: str) -> None:
 
 @pytest.mark.parametrize("tier", TIERS)
 def test_no_evaluation_request_occurs_in_training(tier: str) -> None:
-    train = {words_of(make(tier, "train")[index]) for index in range(3000)}
+    train = {words_of(problem) for problem in some(tier, "train", 2000)}
     for split in ("eval", "unseen"):
         assert train.isdisjoint(words_of(problem) for problem in make(tier, split)[:])
 
@@ -291,10 +294,10 @@ def test_every_prefix_of_an_evaluation_has_the_shares(tier: str, split: str) -> 
 
 @pytest.mark.parametrize("tier", TIERS)
 def test_training_has_the_shares_on_average(tier: str) -> None:
-    counts = Counter(make(tier, "train")[index].meta["n_calls"] for index in range(3000))
+    counts = Counter(problem.meta["n_calls"] for problem in some(tier, "train", 2000))
     for n_calls, share in enumerate(shares(tier)):
-        error = 4 * np.sqrt(share * (1 - share) / 3000)
-        assert counts[n_calls] / 3000 == pytest.approx(share, abs=error + 1e-12)
+        error = 4 * np.sqrt(share * (1 - share) / 2000)
+        assert counts[n_calls] / 2000 == pytest.approx(share, abs=error + 1e-12)
 
 
 def test_missing_tools_belong_to_the_hard_tier() -> None:
@@ -307,7 +310,7 @@ def test_missing_tools_belong_to_the_hard_tier() -> None:
 
 @pytest.mark.parametrize("tier", TIERS)
 def test_all_tools_and_phrasings_are_drawn(tier: str) -> None:
-    called = Counter(c["name"] for i in range(2000) for c in make(tier, "train")[i].target["calls"])
+    called = Counter(c["name"] for problem in some(tier, "train", 2000) for c in problem.target["calls"])
     assert set(called) == {tool.name for tool in TIERS[tier].tools}
     assert max(called.values()) < 2 * min(called.values())
 
