@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Protocol, overload
 
 import numpy as np
-from llm_morl_rewards import Problem, RewardVector
 from numpy.typing import NDArray
 
 from llm_morl_env.tokenizer import TextTokenizer
+from llm_morl_rewards import Problem, RewardVector
 
 
 class Grammar(Protocol):

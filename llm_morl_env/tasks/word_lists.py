@@ -7,8 +7,8 @@ released. The tasks may use any text; these words are the ones that cost one or 
 SUMMARY = {
     "items": "lamp chair phone house bike tower garden bridge museum boat camera clock river castle school",
     "attributes": "color size price year maker place owner weight height age length material",
-    "values": "red blue green black white gold small large tiny huge cheap old new modern wood steel glass stone paper cotton "
-    "north south east west berlin paris rome oslo madrid",
+    "values": "red blue green black white gold small large tiny huge cheap old new modern wood steel glass stone paper "
+    "cotton north south east west berlin paris rome oslo madrid",
     "frames": [
         "the {items} is {values}",
         "its {attributes} is {values}",
@@ -22,7 +22,8 @@ SUMMARY = {
 }
 MATH = {
     "names": "anna ben carla david emma frank grace henry tom lisa",
-    "things": "apples books coins pens cards stamps eggs cakes boxes bags balls flowers tickets marbles pages hours dollars",
+    "things": "apples books coins pens cards stamps eggs cakes boxes bags balls flowers tickets marbles pages hours "
+    "dollars",
     "verbs": "buys finds gets sells loses gives eats makes reads takes wins saves",
     "frames": [
         "{names} has 12 {things} and {verbs} 7 more. how many {things} does {names} have now",
@@ -55,7 +56,8 @@ SAFE = {
 }
 #: Frequent words that any task's prose may need.
 COMMON = (
-    "the a an and or of to in on at for with from by is are was be it this that what how when where who why which can could "
-    "would should will do does not no yes all any some more most less first second third next then last answer question "
-    "because but if so than very good bad time day week month year people person name number true false none error result"
+    "the a an and or of to in on at for with from by is are was be it this that what how when where who why which can "
+    "could would should will do does not no yes all any some more most less first second third next then last answer "
+    "question because but if so than very good bad time day week month year people person name number "
+    "true false none error result"
 )
