@@ -165,7 +165,7 @@ class RunOptions(TaskOptions):
                 raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.eval_every < 0:
             raise UserError(f"eval_every must be non-negative, got {self.eval_every}")
-        if self.name is not None and (not self.name or Path(self.name).name != self.name):
+        if self.name is not None and (self.name in ("", "..") or Path(self.name).name != self.name):
             raise UserError(f"name must be the name of a folder, not a path, got {self.name!r}")
 
     @property

@@ -7,12 +7,13 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jinja2
 import numpy as np
 from rich import box
 from rich.console import Console, Group
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -141,12 +142,12 @@ def notes(results: Results, summary: Summary) -> list[str]:
 
 def terminal_tables(results: Results, summary: Summary) -> Group:
     """The tables and the notes, for rich."""
-    parts: list[Any] = [_rich(main_grid(results, summary, 2), "Result"), _rich(arm_grid(results, summary, 2))]
+    tables = [_rich(main_grid(results, summary, 2), "Result"), _rich(arm_grid(results, summary, 2))]
     if summary.differences:
         title = f"Final level minus that of {summary.arms[0].arm} [95 %]"
-        parts.append(_rich(difference_grid(results, summary, 2), title))
-    parts += [Text(f"· {note}", style="dim") for note in notes(results, summary)]
-    return Group(*parts)
+        tables.append(_rich(difference_grid(results, summary, 2), title))
+    remarks = [Text(f"· {note}", style="dim") for note in notes(results, summary)]
+    return Group(*(Padding(table, (1, 0, 0, 0)) for table in tables), "", *remarks)
 
 
 def render_html(results: Results, summary: Summary, figures: Sequence[Path]) -> str:
@@ -202,11 +203,15 @@ def _steps(arm: ArmSummary, k: int) -> str:
 
 
 def _rich(grid: Grid, title: str | None = None) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    """Numbers are never broken; names and heads are, where the terminal is narrow."""
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False)
+    table.padding = (0, 1, 0, 0)
     for position, name in enumerate(grid.head):
-        widest = max(map(len, [*name.split(), *(row[position] for row in grid.rows)]))
-        justify: Literal["left", "right"] = "left" if position < grid.names else "right"
-        table.add_column(name, justify=justify, min_width=min(widest, 40), overflow="fold")
+        if position < grid.names:
+            table.add_column(name, overflow="fold")
+        else:
+            widest = max(map(len, [*name.split(), *(row[position] for row in grid.rows)]))
+            table.add_column(name, justify="right", min_width=widest, overflow="fold")
     for row in grid.rows:
         table.add_row(*map(Text, row))
     return table

@@ -1,0 +1,101 @@
+"""Arms: text to agents, and the errors that a user meets."""
+
+import pytest
+from tiny_task import load, make_env
+
+from llm_morl_agents import DVAO, GDPO, REINFORCE
+from llm_morl_agents.experiments.arms import check_arms, make_agent, parse_arm, parse_arms
+from llm_morl_agents.experiments.errors import UserError
+from llm_morl_agents.weighters import SAW, Static
+
+
+@pytest.fixture
+def env(policy_directory):
+    return make_env(policy_directory)
+
+
+@pytest.mark.parametrize(
+    ("text", "agent", "options", "weighter"),
+    [
+        ("gdpo:static", "gdpo", {}, "static"),
+        ("gdpo", "gdpo", {}, "static"),
+        ("gdpo:saw(ema=0.7)", "gdpo", {}, "saw(ema=0.7)"),
+        ("gdpo(clip_low=0.1):saw", "gdpo", {"clip_low": 0.1}, "saw"),
+        ("gdpo(stop=('a:b',)):static(weights=(1, 2))", "gdpo", {"stop": ("a:b",)}, "static(weights=(1, 2))"),
+        ("dvao(preference=(1, 2))", "dvao", {"preference": (1, 2)}, None),
+    ],
+)
+def test_parse(text, agent, options, weighter):
+    arm = parse_arm(text)
+    assert (arm.agent, dict(arm.options), arm.weighter) == (agent, options, weighter)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("gdpoo:saw", r"arm 'gdpoo:saw': .*unknown name 'gdpoo'; known are \['dr_grpo', 'dvao', 'gdpo'"),
+        ("gdpo:saww", r"unknown name 'saww'; known are \['dvao', 'saw', 'static'\]"),
+        ("gdpo:saw(emma=0.7)", "emma"),
+        ("gdpo:saw(ema=open('x'))", "must be literals"),
+        ("dvao:saw", "dvao is its own weighter"),
+        ("gdpo(seed=3):saw", r"\['seed'\] are not an arm's to set"),
+        ("", "not of the form"),
+    ],
+)
+def test_mistakes_name_the_arm_and_the_known_names(text, message):
+    with pytest.raises(ValueError, match=message):
+        parse_arm(text)
+
+
+def test_equal_arms_are_refused():
+    with pytest.raises(ValueError, match="are the same"):
+        parse_arms(["gdpo:saw", "gdpo:saw "])
+    with pytest.raises(ValueError, match="at least one"):
+        parse_arms([])
+
+
+def test_slugs_are_names_of_folders():
+    slugs = [arm.slug for arm in parse_arms(["gdpo:saw", "gdpo:saw(ema=0.7)", "gdpo:static(weights=(1, 2))"])]
+    assert slugs == ["gdpo-saw", "gdpo-saw-ema=0.7", "gdpo-static-weights=-1-2"]
+
+
+def test_agents_get_their_options_over_the_settings(env, policy_directory):
+    settings = {"clip_low": 0.3, "learning_rate": 0.1}
+    agent = make_agent(parse_arm("gdpo(clip_low=0.1):saw"), env, load(policy_directory), seed=4, settings=settings)
+    assert isinstance(agent, GDPO)
+    assert isinstance(agent.weighter, SAW)
+    assert (agent.settings.clip_low, agent.settings.learning_rate, agent.seed) == (0.1, 0.1, 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "cls"), [("dvao(unit_interval=False)", DVAO), ("reinforce(baseline=None)", REINFORCE)]
+)
+def test_agents_with_arguments_of_their_own(env, policy_directory, text, cls):
+    agent = make_agent(parse_arm(text), env, load(policy_directory), seed=0, settings={})
+    assert isinstance(agent, cls)
+
+
+def test_defaults_of_an_agent_survive_settings_that_were_not_given(env, policy_directory):
+    agent = make_agent(parse_arm("rloo"), env, load(policy_directory), seed=0, settings={"learning_rate": 0.1})
+    assert agent.settings.clip is None
+    assert isinstance(agent.weighter, Static)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("gdpo(clip=0.1):saw", r"unknown settings \['clip'\]; known are"),
+        ("gdpo(epochs=0):saw", "epochs must be .* at least 1, got 0"),
+        ("gdpo:static(weights=(1, 2, 3))", "3"),
+        ("gdpo:dvao", "allow_whiten"),
+        ("dvao(preference=(1, 2, 3))", "preference must be 2"),
+    ],
+)
+def test_check_finds_mistakes_without_a_model(env, text, message):
+    with pytest.raises(UserError, match=message):
+        check_arms([parse_arm("gdpo:saw"), parse_arm(text)], env, {})
+
+
+def test_check_accepts_every_agent(env):
+    arms = parse_arms(["grpo", "dr_grpo", "gdpo(kl_coef=0.1):saw", "rloo:saw", "reinforce", "dvao"])
+    check_arms(arms, env, {"checkpoint_every": 3})

@@ -1,0 +1,105 @@
+"""Figures: they are drawn for every shape of experiment, show the numbers given, and leave nothing behind."""
+
+import sys
+
+import numpy as np
+import pytest
+from test_summary import made_results, made_run
+
+from llm_morl_agents.experiments.plots import COLOURS, curves, front, save_figures, weights
+from llm_morl_agents.experiments.results import Run
+
+
+@pytest.fixture
+def results(tmp_path):
+    arms = {
+        "gdpo:static": [made_run("gdpo:static", s, [0.7, 0.1 * s], climb=0.01) for s in range(2)],
+        "gdpo:saw": [made_run("gdpo:saw", s, [0.9, 1.0], climb=0.02) for s in range(2)],
+        "dvao": [made_run("dvao", 0, [0.95, 0.5], climb=0.02)],
+    }
+    return made_results(tmp_path, arms)
+
+
+def with_objectives(results, k):
+    """The same experiment with its first objective k times."""
+
+    def widened(run):
+        def repeat(values):
+            return np.repeat(values[..., :1], k, axis=-1)
+
+        series = {name: repeat(v) if v.ndim == 2 else v for name, v in run.series.items()}
+        arrays = {name: repeat(getattr(run, name)) for name in ("evaluations", "start", "final", "greedy")}
+        return Run(**{**vars(run), **arrays, "series": series})
+
+    from dataclasses import replace
+
+    return replace(
+        results,
+        objectives=tuple(f"objective {i}" for i in range(k)),
+        low=np.zeros(k),
+        high=np.ones(k),
+        arms={arm: [widened(run) for run in runs] for arm, runs in results.arms.items()},
+    )
+
+
+def panels(figure):
+    return [axis for axis in figure.axes if axis.axison]
+
+
+def test_curves_show_the_means(results):
+    figure = curves(results)
+    assert len(panels(figure)) == 2
+    lines = panels(figure)[0].get_lines()
+    training, evaluation = lines[2], lines[3]  # of the second arm
+    np.testing.assert_allclose(training.get_ydata()[:3], 0.5 + 0.02 * np.array([0.0, 0.5, 1.0]))
+    np.testing.assert_allclose(evaluation.get_ydata(), [0.5, 0.9])
+    assert panels(figure)[1].get_title() == "correctness  (-3 to 3)"
+
+
+def test_weights_have_a_column_for_each_arm_and_two_rows(results):
+    figure = weights(results)
+    assert len(panels(figure)) == 6
+    assert [axis.get_title() for axis in panels(figure)[:3]] == list(results.arms)
+
+
+@pytest.mark.parametrize(("k", "pairs"), [(2, 1), (3, 3), (5, 10)])
+def test_front_has_a_panel_for_each_pair(results, k, pairs):
+    assert len(panels(front(with_objectives(results, k)))) == pairs
+
+
+def test_front_rings_the_nondominated_arms(results):
+    rings = [c for c in panels(front(results))[0].collections if not len(c.get_facecolors())]
+    assert len(rings) == 2, "gdpo:static is dominated by both others"
+
+
+def test_one_objective_has_no_front(results):
+    assert front(with_objectives(results, 1)) is None
+
+
+@pytest.mark.parametrize("k", [1, 3])
+def test_files_are_reproducible(results, tmp_path, k):
+    made = with_objectives(results, k)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    names = ["curves.png", "weights.png", "front.png"][: 2 if k == 1 else 3]
+    assert [path.name for path in save_figures(made, tmp_path / "a")] == names
+    save_figures(made, tmp_path / "b")
+    assert all((tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes() for name in names)
+
+
+def test_more_arms_than_colours(results):
+    from dataclasses import replace
+
+    runs = results.arms["dvao"]
+    many = replace(results, arms={f"arm {i}": runs for i in range(len(COLOURS) + 2)})
+    assert len(panels(front(many))) == 1
+
+
+def test_a_single_step_and_a_single_evaluation_point(tmp_path):
+    short = made_results(tmp_path, {"dvao": [made_run("dvao", 0, [0.9, 0.0], steps=1)]})
+    assert len(panels(curves(short))) == 2
+
+
+def test_pyplot_is_not_loaded(results):
+    curves(results)
+    assert "matplotlib.pyplot" not in sys.modules

@@ -1,0 +1,139 @@
+"""The report: files, tables, one HTML file that needs nothing else."""
+
+import io
+import re
+import shutil
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from rich.console import Console
+from test_summary import made_results, made_run
+
+from llm_morl_agents.experiments.report import REPORT, make_report, notes, terminal_tables
+from llm_morl_agents.experiments.results import load_results
+from llm_morl_agents.experiments.runner import FINISHED
+from llm_morl_agents.experiments.summary import summarise
+
+FILES = {"config.toml", "metrics.jsonl", "summary.csv", "curves.png", "weights.png", "front.png", REPORT}
+
+
+@pytest.fixture
+def folder(finished_experiment, tmp_path):
+    return shutil.copytree(finished_experiment, tmp_path / "copy")
+
+
+def shown(results, width=80):
+    console = Console(file=io.StringIO(), width=width)
+    console.print(terminal_tables(results, summarise(results)))
+    return console.file.getvalue()
+
+
+class Page(HTMLParser):
+    """Every address that a page names, and its text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.addresses, self.words, self.tags = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.addresses += [value for name, value in attrs if name in ("src", "href", "data", "action")]
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def test_all_files_are_written(folder):
+    make_report(folder, Console(file=io.StringIO()))
+    assert {path.name for path in folder.iterdir() if path.is_file()} - {".lock"} == FILES
+
+
+def test_page_needs_nothing_else(folder):
+    make_report(folder, Console(file=io.StringIO()))
+    text = (folder / REPORT).read_text(encoding="utf-8")
+    page = Page(text)
+    assert len(page.addresses) == 3
+    assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
+    assert not {"script", "link", "iframe"} & set(page.tags)
+    assert not re.search(r"https?://|@import|url\(", text)
+
+
+def test_page_holds_numbers_examples_settings_and_cautions(folder):
+    make_report(folder, Console(file=io.StringIO()))
+    text = "".join(Page((folder / REPORT).read_text(encoding="utf-8")).words)
+    static = summarise(load_results(folder)).arms[0]
+    assert f"{static.rise.mean[0]:+.3f} [{static.rise.low[0]:+.3f}, {static.rise.high[0]:+.3f}]" in text
+    assert "Answers, before and after" in text
+    assert "e?" in text, "a prompt of the evaluation split"
+    assert "learning_rate" in text
+    assert "one and the same checkpoint" in text
+    assert "interval contains 0 is no result" in text
+
+
+def test_answers_cannot_write_into_the_page(folder):
+    for path in folder.glob("runs/*/examples-*.json"):
+        path.write_text(path.read_text().replace('"response": "', '"response": "<script>alert(1)</script>'))
+    make_report(folder, Console(file=io.StringIO()))
+    text = (folder / REPORT).read_text(encoding="utf-8")
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
+
+
+def test_again_the_same(folder):
+    make_report(folder, Console(file=io.StringIO()))
+    first = {name: (folder / name).read_bytes() for name in FILES}
+    make_report(folder, Console(file=io.StringIO()))
+    assert first == {name: (folder / name).read_bytes() for name in FILES}
+
+
+def test_unfinished_runs_are_said(folder):
+    (folder / "runs" / "gdpo-saw-seed1" / FINISHED).unlink()
+    console = Console(file=io.StringIO(), width=300)
+    make_report(folder, console)
+    assert "Not finished, and not in here: gdpo:saw seed 1" in console.file.getvalue()
+    assert "gdpo:saw seed 1" in (folder / REPORT).read_text()
+
+
+@pytest.fixture
+def results(tmp_path):
+    arms = {
+        "gdpo:static": [made_run("gdpo:static", s, [0.75, 0.0], climb=0.02) for s in range(3)],
+        "gdpo:saw": [made_run("gdpo:saw", s, [0.5 + 0.25 * s, 1.5], climb=0.02 * s) for s in range(3)],
+    }
+    return made_results(tmp_path, arms, thresholds={"format": 0.6})
+
+
+def test_terminal_tables_fit_80_columns(results):
+    text = shown(results)
+    assert max(map(len, text.splitlines())) <= 80
+    assert re.search(r"gdpo:static +format +0\.50 +0\.75 ± 0\.00 +\+0\.25 \[\+0\.25, \+0\.25\] +7 *\n", text)
+    assert re.search(r"gdpo:saw +format +0\.50 +0\.75 ± 0\.25 .* 6 \(2/3\) *\n", text)
+    assert re.search(r"gdpo:static +0\.375 +0\.25 +0\.60→0\.90 +0\.10→1\.00 *\n", text)
+    assert "Final level minus that of gdpo:static" in text
+
+
+def test_one_seed_and_never_reached(results):
+    alone = replace(results, arms={"gdpo:static": results.arms["gdpo:static"][:1]})
+    text = shown(alone)
+    assert "0.75 ± –" in text
+    assert re.search(r"correctness .* – *\n", text)
+    assert "minus that" not in text
+    said = " ".join(notes(alone, summarise(alone)))
+    assert "one seed" in said
+    assert "no result" not in said
+
+
+def test_markup_in_names_is_shown_as_it_is(results):
+    odd = replace(results, objectives=("[bold]format[/bold]", "correctness"))
+    assert "[bold]" in shown(replace(odd, config=replace(odd.config, thresholds={})), width=200)
+
+
+def test_levels_are_stated(results):
+    summary = summarise(results)
+    said = " ".join(notes(results, summary))
+    assert "format 0.6, correctness 1.5" in said
+    assert "reference point at the low" in said
+    assert np.isfinite(summary.thresholds).all()
