@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from llm_morl_agents import generate
-from llm_morl_agents.generate import generate_responses, sample, used_prompts
+from llm_morl_agents.generate import alike_in_length, generate_responses, sample, used_prompts
+from llm_morl_agents.policies.llama import LlamaPolicy
+from llm_morl_agents.policies.tiny import new_tiny_model, wrap_tokenizer
 from llm_morl_agents.policy import Sampling, draw_uniforms
 
 torch.set_num_threads(1)
@@ -255,3 +257,28 @@ def test_used_prompts_renumbers():
 def test_bad_groups(prompts, group, message):
     with pytest.raises(ValueError, match=message):
         used_prompts(prompts, np.array(group))
+
+
+def test_prompts_of_like_length_share_a_batch():
+    lengths = [300, 10, 2000, 200, 590, 601, 4100]
+    parts = alike_in_length([[1] * length for length in lengths])
+    assert [[lengths[i] for i in part] for part in parts] == [[10, 200], [300, 590], [601], [2000], [4100]]
+
+
+def test_generation_in_parts_is_generation_in_one(monkeypatch):
+    """Rows of short and long prompts, interleaved: the parts are put back in order, with their own randomness."""
+    model = new_tiny_model(1024, eos_id=2, pad_id=0, seed=0, hidden_size=16, layers=1, heads=2, intermediate_size=16)
+    policy = LlamaPolicy(model, wrap_tokenizer(), "test")
+    rng = np.random.default_rng(0)
+    prompts = [rng.integers(3, 1024, n).tolist() for n in (4, 40, 5, 90)]
+    group = np.array([3, 0, 1, 2, 1, 0, 3])
+    uniforms = draw_uniforms(rng, len(group), 12)
+    whole = policy.generate(prompts, group, Sampling(max_new_tokens=12), uniforms)
+    monkeypatch.setattr(generate, "SHORT", 8)
+    assert len(alike_in_length(prompts)) == 3
+    parts = policy.generate(prompts, group, Sampling(max_new_tokens=12), uniforms)
+    np.testing.assert_array_equal(parts.response_ids, whole.response_ids)
+    np.testing.assert_array_equal(parts.response_mask, whole.response_mask)
+    np.testing.assert_allclose(parts.logprobs, whole.logprobs, atol=1e-5)
+    np.testing.assert_array_equal(parts.finished, whole.finished)
+    assert parts.texts == whole.texts

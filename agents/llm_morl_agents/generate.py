@@ -17,6 +17,8 @@ from llm_morl_agents.policy import Generation, Sampling, Uniforms
 
 #: Finished rows are dropped from the decoder when they are more than this share; each time costs a copy of its cache.
 COMPACT_ABOVE = 0.25
+#: Prompts of up to so many tokens share a batch whatever their lengths: there, more batches cost more than padding.
+SHORT = 256
 #: The largest float32 below 1. Below it, u * total < total holds after rounding too, so no token of mass 0 is drawn.
 BELOW_ONE = 1 - 2**-24
 
@@ -54,6 +56,41 @@ def used_prompts(
             raise ValueError(f"prompt_ids[{row}] is empty; a prompt needs at least one token")
     used, index = np.unique(array, return_inverse=True)
     return [prompt_ids[int(p)] for p in used], index.astype(np.int64)
+
+
+def alike_in_length(prompts: Sequence[Sequence[int]]) -> list[NDArray[np.int64]]:
+    """Indices of the prompts in parts of like length, so that a few long ones do not pad all the others.
+
+    In a part the longest has at most twice the tokens of the shortest, or at most `SHORT` tokens.
+    """
+    lengths = np.array([len(ids) for ids in prompts])
+    parts: list[list[int]] = []
+    for i in np.argsort(lengths, kind="stable").tolist():
+        if parts and lengths[i] <= max(2 * lengths[parts[-1][0]], SHORT):
+            parts[-1].append(i)
+        else:
+            parts.append([i])
+    return [np.array(part, dtype=np.int64) for part in parts]
+
+
+def merge(parts: Sequence[tuple[NDArray[np.int64], Generation]], pad_id: int) -> Generation:
+    """One generation of several, each with the rows that it holds; together they hold every row once."""
+    n = sum(len(rows) for rows, _ in parts)
+    longest = max(part.response_ids.shape[1] for _, part in parts)
+    merged = Generation(
+        response_ids=np.full((n, longest), pad_id, dtype=np.int64),
+        response_mask=np.zeros((n, longest), dtype=np.bool_),
+        logprobs=np.zeros((n, longest), dtype=np.float32),
+        texts=tuple(
+            text for _, text in sorted((r, t) for rows, p in parts for r, t in zip(rows, p.texts, strict=True))
+        ),
+        finished=np.zeros(n, dtype=np.bool_),
+    )
+    for rows, part in parts:
+        for name in ("response_ids", "response_mask", "logprobs"):
+            getattr(merged, name)[rows, : part.response_ids.shape[1]] = getattr(part, name)
+        merged.finished[rows] = part.finished
+    return merged
 
 
 def sample(logits: torch.Tensor, uniforms: torch.Tensor, sampling: Sampling) -> tuple[torch.Tensor, torch.Tensor]:

@@ -24,7 +24,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from llm_morl_agents.generate import Decoder, generate_responses, used_prompts
+from llm_morl_agents.generate import Decoder, alike_in_length, generate_responses, merge, used_prompts
 from llm_morl_agents.policy import Generation, Policy, Sampling, TokenStats, Uniforms
 
 DTYPES = ("float32", "bfloat16", "float16", "auto")
@@ -49,17 +49,32 @@ class HFPolicy(Policy):
         check_length(self.model, prompts, sampling.max_new_tokens)
         if not len(index):
             return empty_generation()
-        with torch.no_grad():
-            return generate_responses(
-                self._decoder(prompts, index, sampling.max_new_tokens),
-                uniforms,
-                sampling,
-                n=len(index),
-                eos_ids=self.eos_ids,
-                pad_id=self.pad_id,
-                decode=self.decode,
-                device=self.device,
-            )
+        uniforms = torch.as_tensor(uniforms)
+        parts = []
+        for like in alike_in_length(prompts):
+            rows = np.flatnonzero(np.isin(index, like))
+            part_prompts, part_index = used_prompts(prompts, index[rows])
+            parts.append((rows, self._generate(part_prompts, part_index, sampling, uniforms[rows])))
+        return parts[0][1] if len(parts) == 1 else merge(parts, self.pad_id)
+
+    @torch.no_grad()
+    def _generate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        index: NDArray[np.int64],
+        sampling: Sampling,
+        uniforms: torch.Tensor,
+    ) -> Generation:
+        return generate_responses(
+            self._decoder(prompts, index, sampling.max_new_tokens),
+            uniforms,
+            sampling,
+            n=len(index),
+            eos_ids=self.eos_ids,
+            pad_id=self.pad_id,
+            decode=self.decode,
+            device=self.device,
+        )
 
     def _decoder(self, prompt_ids: Sequence[Sequence[int]], group: NDArray[np.int64], steps: int) -> Decoder:
         return HFDecoder(self.model, prompt_ids, torch.as_tensor(group, device=self.device), self.pad_id)
