@@ -24,7 +24,7 @@ help:  ## Show this list.
 
 setup: $(DEV)  ## Make .venv with everything that development needs (PYTHON=... chooses the interpreter).
 
-demo: $(BASE)  ## Compare three weighters on ToolCall-MO-v0: about 8 minutes on 2 cores, results in runs/demo.
+demo: $(BASE)  ## Compare three weighters on ToolCall-MO-v0: about 5 minutes on 2 free cores, results in runs/demo.
 	$(VENV)/bin/llm-morl compare --env ToolCall-MO-v0 --arms gdpo:static gdpo:saw dvao --seeds 3 --steps 80 --name demo
 
 test: $(DEV)  ## Run the tests, the doctests and the notebooks.
@@ -54,7 +54,7 @@ bench: $(DEV)  ## Run the benchmarks, one after the other.
 
 docs: $(DOCS)  ## Build the documentation into build/docs, links checked.
 	$(RUN) mkdocs build --strict --quiet --site-dir build/docs
-	$(RUN) pdoc --docformat google --output-directory build/docs/api llm_morl_env llm_morl_agents llm_morl_rewards
+	$(VENV)/bin/python docs/build_api.py build/docs/api
 	@echo "open build/docs/index.html"
 
 clean:  ## Remove .venv, builds and caches; results in runs/ stay.

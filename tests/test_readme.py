@@ -1,0 +1,85 @@
+"""What README and docs show works: their Python runs, their commands have the options shown, their links exist."""
+
+import re
+import shlex
+import subprocess
+import sys
+from collections import defaultdict
+from itertools import takewhile
+from pathlib import Path
+
+import pytest
+
+from llm_morl_agents.cli import COMMANDS, main
+from llm_morl_agents.experiments.arms import parse_arms
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of a language, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+def run(arguments: list[str], directory: Path) -> str:
+    done = subprocess.run(arguments, cwd=directory, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def commands(*pages: Path) -> list[list[str]]:
+    """Every line ``llm-morl ...`` of a shell block as arguments, without its comment."""
+    lines = [line for page in pages for block in blocks(page, "bash") for line in block.splitlines()]
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("llm-morl ")]
+
+
+PYTHON = [(page.name, block) for page in PAGES for block in blocks(page, "python")]
+
+
+@pytest.mark.parametrize("block", [b for _, b in PYTHON], ids=[f"{n}-{i}" for i, (n, _) in enumerate(PYTHON)])
+def test_python_runs(block, tmp_path):
+    """As a user runs it: in a fresh process, elsewhere, with warnings as errors."""
+    run([sys.executable, "-W", "error", "-c", f"import torch\ntorch.set_num_threads(1)\n{block}"], tmp_path)
+
+
+def test_first_example_is_short_and_trains():
+    example = blocks(ROOT / "README.md", "python")[0]
+    assert len([line for line in example.splitlines() if line.strip()]) <= 16
+    for part in ("gym.make(", "gym.make_vec(", "GDPO(", "SAW()", "agent.learn("):
+        assert part in example
+
+
+def test_own_prompts_and_rewards(tmp_path):
+    """The files of the README, and its command with the embedded model and a small budget."""
+    module = next(b for b in blocks(ROOT / "README.md", "python") if b.startswith("# my_module.py"))
+    (tmp_path / "my_module.py").write_text(module, encoding="utf-8")
+    (tmp_path / "prompts.jsonl").write_text(blocks(ROOT / "README.md", "jsonl")[0], encoding="utf-8")
+    (command,) = [command for command in commands(ROOT / "README.md") if "prompts.jsonl" in command]
+    command[command.index("path/to/model")] = "tiny"
+    command += ["--steps", "1", "--prompts", "1", "--group-size", "4", "--max-new-tokens", "8", "--name", "own"]
+    run([sys.executable, "-m", "llm_morl_agents.cli", *command], tmp_path)
+    assert (tmp_path / "runs" / "own" / "report.html").is_file()
+
+
+def test_commands_have_the_options_shown(capsys):
+    shown = defaultdict(set)
+    for name, *rest in commands(*PAGES):
+        shown[name] |= {argument.split("=")[0] for argument in rest if argument.startswith("--")}
+        for option in {"--arms", "--arm"} & set(rest):
+            parse_arms([*takewhile(lambda text: not text.startswith("--"), rest[rest.index(option) + 1 :])])
+    assert shown.keys() == COMMANDS.keys()
+    for name, options in shown.items():
+        with pytest.raises(SystemExit, match="0"):
+            main([name, "--help"])
+        known = set(re.findall(r"--[a-z][a-z-]*", capsys.readouterr().out))
+        assert options <= known, name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+def test_links_exist(page):
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith("# ")
+    for target in re.findall(r"\]\(([^)#\s]+)", text):
+        if not target.startswith(("http://", "https://")):
+            assert (page.parent / target).exists(), target
