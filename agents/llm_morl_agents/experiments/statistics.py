@@ -56,7 +56,7 @@ def bootstrap_interval(
         ValueError: If the shape is not (S, n, K) with at least one of each, or a value is not finite.
 
     >>> interval = bootstrap_interval(np.ones((3, 10, 1)), generator=np.random.default_rng(0))
-    >>> interval.low.tolist(), interval.high.tolist()
+    >>> interval.low.round(6).tolist(), interval.high.round(6).tolist()
     ([1.0], [1.0])
     """
     table = np.asarray(values, dtype=np.float64)
