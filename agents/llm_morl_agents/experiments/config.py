@@ -150,7 +150,7 @@ class RunOptions(TaskOptions):
     steps: int = 80
     prompts: int = 16
     group_size: int = 8
-    eval_every: int = 20
+    eval_every: int = 10
     eval_problems: int = 512
     checkpoint_every: int = 10
     threads: int = 1
