@@ -201,10 +201,6 @@ def spoken(argument: Argument, value: Any) -> list[str]:
     return [f'"{value}"' if argument.quoted else value]
 
 
-def position(words: WordList, word: str) -> int:
-    return (words.seen if word in words.seen else words.unseen).index(word)
-
-
 def held_keys(problem: Problem) -> list[int]:
     """Keys of the numbers and word combinations of a problem: the hold-out is by their remainder."""
     keys = []
@@ -218,10 +214,8 @@ def held_keys(problem: Problem) -> list[int]:
                 keys.append(whole + 2 * round(10 * (value - whole)))
             elif isinstance(source, TwoWords):
                 first, second = value.split(" ", 1)
-                pools = [
-                    p.seen if w in p.seen else p.unseen for p, w in ((source.first, first), (source.second, second))
-                ]
-                keys.append(pools[0].index(first) + 2 * pools[1].index(second))
+                if first in source.first.seen:  # of unseen words every combination is new
+                    keys.append(source.first.seen.index(first) + 2 * source.second.seen.index(second))
     return keys
 
 

@@ -216,7 +216,12 @@ def _draw_value(rng: np.random.Generator, argument: Argument, split: str) -> tup
     source = argument.source
     if isinstance(source, TwoWords):
         first, second = _pool(source.first, split), _pool(source.second, split)
-        i, j = _draw_held(rng, lambda: (int(rng.integers(len(first))), int(rng.integers(len(second)))), split)
+
+        def draw() -> tuple[int, ...]:
+            return int(rng.integers(len(first))), int(rng.integers(len(second)))
+
+        # Of unseen words every combination is new.
+        i, j = draw() if split == "unseen" else _draw_held(rng, draw, split)
         two_words = f"{first[i]} {second[j]}"
         return two_words, two_words
     if isinstance(source, WordList):
