@@ -20,7 +20,7 @@ from tiny_task import comparable, correct, load, make_env, parameters_of, save_p
 
 from llm_morl_agents import checkpoint
 from llm_morl_agents.agents import AGENTS, DVAO, GDPO, GRPO
-from llm_morl_agents.checkpoint import CheckpointError, file_of, read_header
+from llm_morl_agents.checkpoint import CheckpointError, file_of, load_trained_policy, read_header
 from llm_morl_agents.grouped_pg import GroupedPG
 from llm_morl_agents.weighters import SAW, Static, Weighting
 
@@ -53,7 +53,8 @@ def continue_all(directory, runs):
     for case, (cls, _, _) in CASES.items():
         path = Path(runs) / case
         agent, rows = cls.load(path / "half", environment(directory)), []
-        agent.learn(STEPS - STOP_AT, [lambda report, rows=rows: rows.append(comparable(report))])
+        for steps in (1, STEPS - STOP_AT - 1):  # in two calls: the schedule's horizon must come from the file
+            agent.learn(steps, [lambda report, rows=rows: rows.append(comparable(report))])
         agent.predict(["a?", "b?"])
         agent.save(path / "continued")
         (path / "rows.json").write_text(json.dumps(rows))
@@ -75,10 +76,12 @@ def resumed(policy_directory, tmp_path_factory):
     rows = {}
     for case in CASES:
         whole, rows[case] = make(case, policy_directory), []
+        whole.predict(["a?"])
         whole.learn(STEPS, [lambda report, case=case: rows[case].append(comparable(report))])
         whole.predict(["a?", "b?"])
         whole.save(runs / case / "whole")
         half = make(case, policy_directory)
+        half.predict(["a?"])
         half.learn(STEPS, [lambda report: report.step + 1 < STOP_AT], checkpoint_path=runs / case / "half")
     process = in_a_fresh_process(
         "test_checkpoint.continue_all(*sys.argv[1:])", policy_directory, runs, stderr=subprocess.PIPE, text=True
@@ -195,6 +198,16 @@ def test_a_given_policy_is_overwritten(policy_directory, tmp_path):
     for name, value in parameters_of(agent.policy).items():
         np.testing.assert_array_equal(parameters_of(policy)[name], value)
     assert comparable(loaded.step()) == comparable(agent.step())  # the KL term too: the reference was saved
+
+
+def test_the_trained_policy_alone(policy_directory, tmp_path):
+    agent = make("saw", policy_directory).learn(2)
+    agent.save(tmp_path / "agent")
+    policy = load_trained_policy(tmp_path / "agent")
+    for name, value in parameters_of(agent.policy).items():
+        np.testing.assert_array_equal(parameters_of(policy)[name], value)
+    with pytest.raises(FileNotFoundError, match="no checkpoint at"):
+        load_trained_policy(tmp_path / "other")
 
 
 @dataclass(frozen=True)

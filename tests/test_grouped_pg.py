@@ -508,6 +508,12 @@ def test_evaluate_draws_the_same_samples_at_every_call(make):
     assert first.objectives == ("correct", "short")
 
 
+def test_evaluations_differ_by_the_policy_alone(make):
+    agent = make(rewards=(correct, constant), weighter=Static([0, 1]))  # nothing to learn: the policy stays
+    first = agent.evaluate(8)
+    np.testing.assert_array_equal(agent.learn(2).evaluate(8).sampled_rewards, first.sampled_rewards)
+
+
 def test_a_bare_grouped_pg_trains(make):
     for estimator in (combine_rewards(group_zscore), combine_advantages(group_zscore)):
         report = make(GroupedPG, estimator=estimator).step()

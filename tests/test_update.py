@@ -257,12 +257,20 @@ def test_kl_and_entropy_terms(policy, batch, aggregation):
     assert report.kl > 0
 
 
-def test_a_kl_term_at_the_reference_itself_moves_nothing(policy, batch):
+@pytest.mark.parametrize("temperature", [1.0, 2.0])
+def test_a_kl_term_at_the_reference_itself_moves_nothing(policy, batch, temperature):
     reference = policy.frozen_copy()
     optimizer = torch.optim.AdamW(policy.trainable_parameters().values(), lr=1e-2, weight_decay=0.0)
     before = parameters_of(policy)
     report, _ = run(
-        policy, batch, np.zeros(len(batch)), reference=reference, kl_coef=0.5, optimizer=optimizer, epochs=2
+        policy,
+        batch,
+        np.zeros(len(batch)),
+        reference=reference,
+        kl_coef=0.5,
+        optimizer=optimizer,
+        epochs=2,
+        temperature=temperature,
     )
     for name, value in parameters_of(policy).items():
         np.testing.assert_array_equal(value, before[name])
