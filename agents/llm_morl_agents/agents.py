@@ -65,7 +65,7 @@ class GRPO(_Composed):
 
 
 class DrGRPO(_Composed):
-    """Dr.GRPO (arXiv 2503.20783): GRPO without the division by the group's std, and with a constant loss denominator."""
+    """Dr.GRPO (arXiv 2503.20783): GRPO without the division by the group's std, with a constant loss denominator."""
 
     composition = combine_rewards(mean_centred)
     defaults: ClassVar[dict[str, Any]] = {"aggregation": "constant"}
@@ -108,7 +108,7 @@ class REINFORCE(_Composed):
 
 
 class DVAO(GroupedPG):
-    """Dynamic variance-adaptive advantages (arXiv 2605.25604): group z-scores weighed by their group's std, not whitened.
+    """Dynamic variance-adaptive advantages (arXiv 2605.25604): group z-scores weighed by their std, not whitened.
 
     The paper's rewards lie in [0, 1], so objectives are brought there by their declared bounds; its direction is then
     that of GRPO on the sum of the scaled rewards, and only the size of each group's update differs.
