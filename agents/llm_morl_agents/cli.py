@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -57,7 +56,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given[0] not in COMMANDS:
         print(f"llm-morl: unknown command {given[0]!r}; known are {', '.join(COMMANDS)}", file=sys.stderr)
         return 2
-    os.environ.setdefault("TQDM_DISABLE", "1")  # transformers' bars for loading weights; ours are rich's
     command = importlib.import_module(f"llm_morl_agents.commands.{given[0]}")
     try:
         status: int = command.main(given[1:])

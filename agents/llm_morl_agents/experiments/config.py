@@ -24,6 +24,7 @@ from typing import (
     get_type_hints,
 )
 
+import tomli_w
 import tyro
 
 from llm_morl_agents.experiments.errors import UserError
@@ -268,13 +269,8 @@ def differing(config: TaskOptions, other: TaskOptions) -> list[str]:
 
 def write_toml(config: TaskOptions, path: Path, comment: str = "") -> None:
     """Write the options so that `read_toml` gives an equal object."""
-    plain = as_plain(config)
-    lines = [f"# {line}".rstrip() for line in comment.splitlines()]
-    lines += [f"{name} = {_toml(value)}" for name, value in plain.items() if not isinstance(value, dict)]
-    for name, table in plain.items():
-        if isinstance(table, dict):
-            lines += ["", f"[{name}]", *(f"{_toml_key(key)} = {_toml(value)}" for key, value in table.items())]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    lines = "".join(f"# {line}".rstrip() + "\n" for line in comment.splitlines())
+    path.write_text(lines + tomli_w.dumps(as_plain(config)), encoding="utf-8")
 
 
 def read_toml(path: Path, cls: type[ConfigType]) -> ConfigType:
@@ -315,22 +311,6 @@ def _flattened(plain: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in plain.items():
         flat.update({f"{name}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {name: value})
     return flat
-
-
-def _toml(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):  # a JSON string is a TOML string, but for the one control character that JSON lets pass
-        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    if isinstance(value, list):
-        return f"[{', '.join(map(_toml, value))}]"
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{_toml_key(k)} = {_toml(v)}" for k, v in value.items()) + "}"
-    return repr(value)
-
-
-def _toml_key(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _toml(key)
 
 
 def _converted(name: str, value: Any, hint: Any) -> Any:

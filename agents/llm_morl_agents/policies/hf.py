@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +24,7 @@ from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
+from transformers.utils import logging as transformers_logging
 
 from llm_morl_agents.generate import Decoder, alike_in_length, generate_responses, merge, used_prompts
 from llm_morl_agents.policy import Generation, Policy, Sampling, TokenStats, Uniforms
@@ -262,13 +264,29 @@ def load_model(
     if dtype not in DTYPES:
         raise ValueError(f"load_policy(dtype=) must be one of {DTYPES}, got {dtype!r}")
     try:
-        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
+        with _quiet_if_small(path):
+            model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
         tokenizer = _load_tokenizer(path)
     except OSError as error:
         raise OSError(f"load_policy(source={path!r}): cannot load a model and its tokenizer: {error}") from error
     model = model if lora is None else _with_lora(model, lora)
     torch.nn.Module.to(model, torch.device(device))  # transformers' own `to` is annotated wrongly
     return model, tokenizer
+
+
+@contextmanager
+def _quiet_if_small(path: str) -> Iterator[None]:
+    """Without transformers' progress bar for local weights below 100 MB, which are there before a bar is drawn."""
+    sizes = [file.stat().st_size for file in Path(path).glob("*.safetensors")]
+    bars: Any = transformers_logging  # transformers leaves these functions untyped
+    quiet = bool(sizes) and sum(sizes) < 100e6 and bars.is_progress_bar_enabled()
+    if quiet:
+        bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if quiet:
+            bars.enable_progress_bar()
 
 
 def _load_tokenizer(path: str) -> PreTrainedTokenizerBase:
