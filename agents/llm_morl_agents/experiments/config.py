@@ -138,7 +138,8 @@ class RunOptions(TaskOptions):
         eval_every: Steps between evaluations; 0: at the start and the end only.
         eval_problems: Problems of the evaluation split that are scored, at most.
         checkpoint_every: Steps between checkpoints, from which a killed run resumes.
-        threads: Threads of torch in each process. More than 1 makes small models slower.
+        threads: Threads of torch in each process. 1 suits models of a few million parameters, which more make slower;
+            give larger ones the cores.
         out: Folder that holds the folders of experiments.
         name: Name of this experiment's folder; made of the task and a digest of the options otherwise.
         overwrite: Delete what the folder holds of an earlier experiment, and begin anew.
