@@ -111,8 +111,35 @@ def test_terminal_tables_fit_80_columns(results):
     assert max(map(len, text.splitlines())) <= 80
     assert re.search(r"gdpo:static +format +0\.50 +0\.75 ± 0\.00 +\+0\.25 \[\+0\.25, \+0\.25\] +7 *\n", text)
     assert re.search(r"gdpo:saw +format +0\.50 +0\.75 ± 0\.25 .* 6 \(2/3\) *\n", text)
-    assert re.search(r"gdpo:static +0\.375 +0\.25 +0\.60→0\.90 +0\.10→1\.00 *\n", text)
-    assert "Final level minus that of gdpo:static" in text
+    assert re.search(r"gdpo:static +format +0\.60 → 0\.90 +– *\n +correctness +0\.10 → 1\.00 +– *\n", text)
+    assert re.search(r"gdpo:saw +format +0\.60 → 0\.90 +\+0\.00 \[-?\+?0\.\d\d, \+0\.\d\d\] *\n", text)
+    assert re.search(r"gdpo:static +0\.375 +0\.25 *\n", text)
+    assert "final − gdpo:static [95 %]" in text
+
+
+def test_five_objectives_fit_80_columns_too(tmp_path):
+    names = ("format", "correctness", "brevity", "keys", "values")
+
+    def wider(run):
+        """The run with its first objective three times more."""
+        more = {
+            name: np.concatenate([values, *[values[..., :1]] * 3], axis=-1)
+            for name, values in vars(run).items()
+            if name in ("evaluations", "start", "final", "greedy")
+        }
+        series = {k: v if v.ndim == 1 else np.concatenate([v, *[v[:, :1]] * 3], axis=1) for k, v in run.series.items()}
+        return replace(run, series=series, **more)
+
+    arms = {arm: [wider(made_run(arm, s, [0.5, 0.5])) for s in range(2)] for arm in ("gdpo:static", "gdpo:saw")}
+    results = replace(
+        made_results(tmp_path, arms),
+        objectives=names,
+        low=np.array([0, -3, 0, 0, 0.0]),
+        high=np.array([1, 3, 1, 1, 1.0]),
+    )
+    text = shown(results)
+    assert max(map(len, text.splitlines())) <= 80
+    assert all(len(re.findall(rf"^(?:gdpo:\w+)? +{name} ", text, re.MULTILINE)) == 4 for name in names)
 
 
 def test_one_seed_and_never_reached(results):
@@ -120,7 +147,7 @@ def test_one_seed_and_never_reached(results):
     text = shown(alone)
     assert "0.75 ± –" in text
     assert re.search(r"correctness .* – *\n", text)
-    assert "minus that" not in text
+    assert "final −" not in text
     said = " ".join(notes(alone, summarise(alone)))
     assert "one seed" in said
     assert "no result" not in said

@@ -80,26 +80,25 @@ def main_grid(results: Results, summary: Summary, digits: int) -> Grid:
     return Grid(("arm", "objective", "start", "final ± sd", "rise [95 %]", "steps"), 2, rows)
 
 
-def arm_grid(results: Results, summary: Summary, digits: int) -> Grid:
-    """What is one number for an arm, and its most likely answers before and after, a row for each arm."""
-    rows = [
-        (
-            arm.arm,
-            number(arm.hypervolume, 3),
-            number(arm.cpu_seconds_per_step, 2),
-            *(f"{number(before, digits)}→{number(after, digits)}" for before, after in arm.greedy.T),
-        )
-        for arm in summary.arms
-    ]
-    greedy = (f"greedy {name}" for name in results.objectives)
-    return Grid(("arm", "hypervolume", "CPU s/step", *greedy), 1, rows)
+def detail_grid(results: Results, summary: Summary, digits: int) -> Grid:
+    """Greedy answers before and after, and the difference to the first arm, a row for each arm and objective."""
+    differences = {d.arm: d.interval for d in summary.differences}
+    rows: list[tuple[str, ...]] = []
+    for arm in summary.arms:
+        for k, objective in enumerate(results.objectives):
+            before, after = arm.greedy[:, k]
+            row = [arm.arm if k == 0 else "", objective, f"{number(before, digits)} → {number(after, digits)}"]
+            if differences:
+                row.append(interval(differences[arm.arm], k, digits) if arm.arm in differences else _NOTHING)
+            rows.append(tuple(row))
+    head = ("arm", "objective", "greedy: start → final")
+    return Grid((*head, f"final − {summary.arms[0].arm} [95 %]") if differences else head, 2, rows)
 
 
-def difference_grid(results: Results, summary: Summary, digits: int) -> Grid:
-    """Final level of each arm minus that of the first, a row for each arm and a column for each objective."""
-    k = len(results.objectives)
-    rows = [(d.arm, *(interval(d.interval, i, digits) for i in range(k))) for d in summary.differences]
-    return Grid(("arm", *results.objectives), 1, rows)
+def arm_grid(summary: Summary) -> Grid:
+    """What is one number for an arm, a row for each."""
+    rows = [(a.arm, number(a.hypervolume, 3), number(a.cpu_seconds_per_step, 2)) for a in summary.arms]
+    return Grid(("arm", "hypervolume", "CPU s/step"), 1, rows)
 
 
 def notes(results: Results, summary: Summary) -> list[str]:
@@ -142,10 +141,8 @@ def notes(results: Results, summary: Summary) -> list[str]:
 
 def terminal_tables(results: Results, summary: Summary) -> Group:
     """The tables and the notes, for rich."""
-    tables = [_rich(main_grid(results, summary, 2), "Result"), _rich(arm_grid(results, summary, 2))]
-    if summary.differences:
-        title = f"Final level minus that of {summary.arms[0].arm} [95 %]"
-        tables.append(_rich(difference_grid(results, summary, 2), title))
+    grids = (main_grid(results, summary, 2), detail_grid(results, summary, 2), arm_grid(summary))
+    tables = [_rich(grid, "Result" if i == 0 else None) for i, grid in enumerate(grids)]
     remarks = [Text(f"· {note}", style="dim") for note in notes(results, summary)]
     return Group(*(Padding(table, (1, 0, 0, 0)) for table in tables), "", *remarks)
 
@@ -169,10 +166,7 @@ def render_html(results: Results, summary: Summary, figures: Sequence[Path]) -> 
         config=config,
         seeds=sorted({seed for arm in summary.arms for seed in arm.seeds}),
         results=results,
-        main=main_grid(results, summary, 3),
-        by_arm=arm_grid(results, summary, 3),
-        differences=difference_grid(results, summary, 3) if summary.differences else None,
-        first_arm=summary.arms[0].arm,
+        tables=(main_grid(results, summary, 3), detail_grid(results, summary, 3), arm_grid(summary)),
         notes=notes(results, summary),
         images=images,
         examples=_examples(results),
