@@ -332,3 +332,8 @@ def test_gold_is_accepted_and_each_mutation_rejected(problem, data):
 
 def assert_matches(text, pattern):
     assert re.search(pattern, text), text
+
+
+def test_a_verdict_is_as_true_as_it_is_valid():
+    assert bfcl_valid([], None, [])
+    assert not bfcl_valid([], None, [{"name": "f", "arguments": {}}])

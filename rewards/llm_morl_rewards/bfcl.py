@@ -42,6 +42,10 @@ class Verdict(NamedTuple):
     valid: bool
     reason: str
 
+    def __bool__(self) -> bool:
+        """Whether it is valid: a tuple would always be true."""
+        return self.valid
+
 
 def bfcl_valid(
     functions: Sequence[Schema] | Schema,
