@@ -328,6 +328,7 @@ def test_unknown_format(tmp_path):
 
 def train_until_interrupted(directory, path):
     """What the interrupted process does; it tells the test when it is ready for a signal."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit an ignored SIGINT
     agent = make("saw", directory)
 
     def until_handled(report):

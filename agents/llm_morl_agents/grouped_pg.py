@@ -337,7 +337,8 @@ class _SignalFlag:
 
     def _raise(self, number: int, frame: FrameType | None) -> None:
         self.raised = True
-        signal.signal(signal.SIGINT, self._previous)
+        # A background job of a shell starts with SIGINT ignored; who sends a second one means it all the same.
+        signal.signal(signal.SIGINT, self._previous if callable(self._previous) else signal.default_int_handler)
 
     def __exit__(self, *_: object) -> None:
         if self._previous is not None:
