@@ -8,8 +8,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, Qwen2Config
 
+from llm_morl_agents.policies.load import load_policy
 from llm_morl_agents.policies.tiny import save_tokenizer
-from llm_morl_agents.policy import Sampling, draw_uniforms, load_policy
+from llm_morl_agents.policy import Sampling, draw_uniforms
 from llm_morl_env.tokenizer import TextTokenizer
 
 torch.set_num_threads(1)

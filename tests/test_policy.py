@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from llm_morl_agents import policy as policy_module
+from llm_morl_agents.policies import load as load_module
 from llm_morl_agents.policies.hf import HFPolicy
 from llm_morl_agents.policies.llama import LlamaPolicy
+from llm_morl_agents.policies.load import load_policy
 from llm_morl_agents.policies.tiny import new_tiny_model, save_tiny
-from llm_morl_agents.policy import Sampling, draw_uniforms, load_policy
+from llm_morl_agents.policy import Sampling, draw_uniforms
 from llm_morl_env.tokenizer import TextTokenizer
 
 torch.set_num_threads(1)
@@ -80,11 +81,11 @@ def test_load_options_make_the_same_policy_again(directory):
 
 
 def test_embedded_policy(directory, monkeypatch, tmp_path):
-    monkeypatch.setattr(policy_module, "TINY", directory)
+    monkeypatch.setattr(load_module, "TINY", directory)
     policy = load_policy("tiny")
     assert policy.name_or_path == "tiny"
     assert type(policy) is LlamaPolicy
-    monkeypatch.setattr(policy_module, "TINY", tmp_path / "gone")
+    monkeypatch.setattr(load_module, "TINY", tmp_path / "gone")
     with pytest.raises(FileNotFoundError, match=r"embedded model is not at .*gone"):
         load_policy("tiny")
 

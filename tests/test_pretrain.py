@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from llm_morl_agents.policy import TINY, load_policy
+from llm_morl_agents.policies.load import TINY, load_policy
 from llm_morl_agents.pretrain.card import start_levels
 from llm_morl_agents.pretrain.demonstrations import CLEAN, Corruption, demonstrate
 from llm_morl_agents.pretrain.recipe import Phase, Recipe, pretrain

@@ -10,8 +10,9 @@ import numpy as np
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 
 from llm_morl_agents.batch import RolloutBatch
+from llm_morl_agents.policies.load import load_policy
 from llm_morl_agents.policies.tiny import new_tiny_model, save_tiny
-from llm_morl_agents.policy import Sampling, draw_uniforms, load_policy
+from llm_morl_agents.policy import Sampling, draw_uniforms
 from llm_morl_env import make_text_vec
 from llm_morl_env.tokenizer import BOS, EOS, PAD, TextTokenizer
 from llm_morl_rewards import Problem, reward

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from llm_morl_agents.agents import AGENTS, DVAO, GDPO, GRPO, REINFORCE, RLOO, DrGRPO
     from llm_morl_agents.grouped_pg import GroupedPG
-    from llm_morl_agents.policy import Policy, Sampling, load_policy
+    from llm_morl_agents.policies.load import load_policy
+    from llm_morl_agents.policy import Policy, Sampling
     from llm_morl_agents.report import StepReport
     from llm_morl_agents.settings import Settings
 
@@ -36,7 +37,7 @@ _MODULES = {
     "Sampling": "policy",
     "Settings": "settings",
     "StepReport": "report",
-    "load_policy": "policy",
+    "load_policy": "policies.load",
 }
 
 

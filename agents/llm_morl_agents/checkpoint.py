@@ -21,7 +21,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from llm_morl_agents import expressions
-from llm_morl_agents.policy import Policy, load_policy
+from llm_morl_agents.policies.load import load_policy
+from llm_morl_agents.policy import Policy
 from llm_morl_agents.rollout import objectives_of
 from llm_morl_agents.weighters import WEIGHTERS, Weighter
 

@@ -75,7 +75,8 @@ def main(arguments: Sequence[str]) -> int:
     from llm_morl_agents.evaluate import evaluate_policy
     from llm_morl_agents.experiments.tasks import make_envs
     from llm_morl_agents.grouped_pg import DEFAULT_MAX_RESPONSE_TOKENS
-    from llm_morl_agents.policy import Sampling, load_policy
+    from llm_morl_agents.policies.load import load_policy
+    from llm_morl_agents.policy import Sampling
     from llm_morl_agents.rollout import stream
 
     torch.set_num_threads(config.threads)

@@ -122,7 +122,7 @@ def check_runs(config: RunOptions, arms: Sequence[Arm]) -> tuple[str, ...]:
         UserError: With the first mistake.
     """
     from llm_morl_agents.experiments.tasks import make_envs
-    from llm_morl_agents.policy import resolve_source
+    from llm_morl_agents.policies.load import resolve_source
 
     with user_errors():
         resolve_source(config.policy)

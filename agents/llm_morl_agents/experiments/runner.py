@@ -86,7 +86,7 @@ def run(
     import torch
 
     from llm_morl_agents.experiments.tasks import make_envs
-    from llm_morl_agents.policy import load_policy
+    from llm_morl_agents.policies.load import load_policy
 
     torch.set_num_threads(config.threads)
     folder.mkdir(parents=True, exist_ok=True)

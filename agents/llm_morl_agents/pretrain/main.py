@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import LlamaForCausalLM
 
+from llm_morl_agents.policies.load import load_policy
 from llm_morl_agents.policies.tiny import save_tiny
-from llm_morl_agents.policy import load_policy
 from llm_morl_agents.pretrain.card import Level, model_card, start_levels
 from llm_morl_agents.pretrain.demonstrations import CLEAN
 from llm_morl_agents.pretrain.recipe import Phase, Recipe, pretrain
