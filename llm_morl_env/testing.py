@@ -205,7 +205,7 @@ def check_calls(subject: Subject) -> None:
 
 
 def _check_reward(subject: Subject, env: Env, call: Call) -> None:
-    space: Box = env.unwrapped.reward_space  # type: ignore[attr-defined]
+    space: Box = env.unwrapped.reward_space  # type: ignore[attr-defined]  # not in Gymnasium
     reward, where = call.reward, call.name
     if not isinstance(reward, np.ndarray) or reward.dtype != np.float32 or reward.shape != space.shape:
         subject.fail("calls", f"{where}: the reward must be a float32 array of shape {space.shape}, got {reward!r}")

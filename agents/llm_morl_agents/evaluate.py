@@ -87,7 +87,7 @@ def evaluate_policy(
     """
     if n_problems < 1:
         raise ValueError(f"n_problems must be at least 1, got {n_problems}")
-    names = tuple(env.unwrapped.objective_names)  # type: ignore[attr-defined]
+    names = tuple(env.unwrapped.objective_names)  # type: ignore[attr-defined]  # not in Gymnasium
     task = getattr(env.unwrapped, "task", None)
     if task is not None:
         n_problems = min(n_problems, len(task.with_split(split)))
@@ -110,7 +110,7 @@ def evaluate_policy(
 
 def _chunks(env: VectorEnv[Any, Any, Any], problems: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
     """Problems in parts of P, what one reset of the environment shows; the last part is filled with its last one."""
-    n_groups = env.num_envs // int(env.unwrapped.group_size)  # type: ignore[attr-defined]
+    n_groups = env.num_envs // int(env.unwrapped.group_size)  # type: ignore[attr-defined]  # not in Gymnasium
     for start in range(0, len(problems), n_groups):
         part = problems[start : start + n_groups]
         yield np.pad(part, (0, n_groups - len(part)), mode="edge")

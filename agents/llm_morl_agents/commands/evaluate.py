@@ -104,7 +104,7 @@ def main(arguments: Sequence[str]) -> int:
     table = Table(title=f"{config.checkpoint or config.policy} on {config.task_name}, split {config.split}")
     for name in ("objective", "bounds", "greedy", "sampled"):
         table.add_column(name, justify="left" if name == "objective" else "right")
-    space = envs.unwrapped.reward_space  # type: ignore[attr-defined]
+    space = envs.unwrapped.reward_space  # type: ignore[attr-defined]  # not in Gymnasium
     for k, name in enumerate(evaluation.objectives):
         cells = [_with_error(values[:, k]) for values in (evaluation.greedy_rewards, evaluation.sampled_rewards)]
         table.add_row(name, f"{space.low[k]:g} to {space.high[k]:g}", *cells)

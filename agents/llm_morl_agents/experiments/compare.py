@@ -128,7 +128,7 @@ def check_runs(config: RunOptions, arms: Sequence[Arm]) -> tuple[str, ...]:
         resolve_source(config.policy)
         envs = make_envs(config, num_envs=config.prompts * config.group_size, group_size=config.group_size)
     check_arms(arms, envs, run_settings(config))
-    return tuple(envs.unwrapped.objective_names)  # type: ignore[attr-defined]
+    return tuple(envs.unwrapped.objective_names)  # type: ignore[attr-defined]  # not in Gymnasium
 
 
 def open_folder(config: RunOptions) -> None:

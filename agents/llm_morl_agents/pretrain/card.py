@@ -37,7 +37,7 @@ def start_levels(policy: Policy, *, difficulty: str, n_problems: int, seed: int 
         env = gym.make_vec(
             "ToolCall-MO-v0", num_envs=128, group_size=1, difficulty=difficulty, objectives=OBJECTIVES, seed=seed
         )
-        cap: int = env.unwrapped.task.max_response_tokens  # type: ignore[attr-defined]
+        cap: int = env.unwrapped.task.max_response_tokens  # type: ignore[attr-defined]  # not in Gymnasium
         evaluation = evaluate_policy(
             policy,
             env,
