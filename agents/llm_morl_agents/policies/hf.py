@@ -260,7 +260,7 @@ def empty_generation() -> Generation:
 def load_model(
     path: str, *, device: str | torch.device, dtype: str, lora: Mapping[str, Any] | None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Model and tokenizer of a directory or hub id. Arguments and errors as `llm_morl_agents.policies.load.load_policy`."""
+    """Model and tokenizer of a directory or hub id. Arguments and errors as `load_policy` has them."""
     if dtype not in DTYPES:
         raise ValueError(f"load_policy(dtype=) must be one of {DTYPES}, got {dtype!r}")
     try:
