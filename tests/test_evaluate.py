@@ -53,7 +53,9 @@ def test_without_greedy_decoding(policy, policy_directory, monkeypatch):
     monkeypatch.setattr(policy, "generate", lambda *a: seen.append(a[2].greedy) or generate(*a))
     result = evaluate(policy, make_env(policy_directory), 8, greedy=False)
     assert set(seen) == {False}
-    np.testing.assert_array_equal(result.greedy_rewards, result.sampled_rewards)
+    assert np.isnan(result.greedy_rewards).all()
+    assert result.greedy_rewards.shape == result.sampled_rewards.shape
+    assert set(result.as_row()) == {f"sampled/{name}" for name in result.objectives}
 
 
 def test_one_response_is_generated_for_a_problem_not_one_for_each_row(policy, policy_directory, monkeypatch):

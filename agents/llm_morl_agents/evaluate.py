@@ -20,7 +20,7 @@ class Evaluation:
 
     Args:
         objectives: K names.
-        greedy_rewards: float64 (n, K).
+        greedy_rewards: float64 (n, K); NaN where greedy decoding was left out.
         sampled_rewards: float64 (n, K), one sample a problem at the agent's temperature.
     """
 
@@ -49,11 +49,12 @@ class Evaluation:
         )
 
     def as_row(self) -> dict[str, float]:
-        """Flat and JSON-able: ``greedy/format``, ``sampled/format``, ..."""
+        """Flat and JSON-able: ``greedy/format``, ``sampled/format``, ...; without what was not measured (NaN)."""
         return {
             f"{kind}/{name}": float(value)
             for kind in ("greedy", "sampled")
             for name, value in zip(self.objectives, getattr(self, kind), strict=True)
+            if not np.isnan(value)
         }
 
     def __str__(self) -> str:
@@ -83,7 +84,7 @@ def evaluate_policy(
         n_problems: At most the size of the split (which is then taken whole).
         split: Of the environment's task.
         generator: Draws the samples.
-        greedy: False leaves greedy decoding out (its rewards are then those of the samples).
+        greedy: False leaves greedy decoding out; its rewards are then NaN.
     """
     if n_problems < 1:
         raise ValueError(f"n_problems must be at least 1, got {n_problems}")
@@ -105,7 +106,7 @@ def evaluate_policy(
             ).texts
             rewards.append(_score(env, problems, split, texts))
     sampled = np.concatenate(scores[False])
-    return Evaluation(names, np.concatenate(scores[True]) if greedy else sampled, sampled)
+    return Evaluation(names, np.concatenate(scores[True]) if greedy else np.full_like(sampled, np.nan), sampled)
 
 
 def _chunks(env: VectorEnv[Any, Any, Any], problems: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:

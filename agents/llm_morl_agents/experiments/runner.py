@@ -170,8 +170,6 @@ class _Recorder:
             greedy=at_an_end,
         )
         row = evaluation.as_row()
-        if not at_an_end:
-            row = {key: value for key, value in row.items() if not key.startswith("greedy/")}
         errors = zip(evaluation.objectives, evaluation.sampled_standard_error, strict=True)
         row.update({f"sampled_standard_error/{name}": float(e) for name, e in errors if np.isfinite(e)})
         np.save(evaluation_file(self.folder, step), evaluation.sampled_rewards)

@@ -42,8 +42,9 @@ class Phase:
 class Recipe:
     """Model size and phases.
 
-    Muon (orthogonalised momentum) on the blocks' matrices reaches in 600 steps what AdamW reaches in 900. Corruption is
-    mostly of the format: a short noisy phase costs more than its nominal rates, since it also flattens what it leaves.
+    Muon (orthogonalised momentum) on the blocks' matrices reaches in 600 steps what AdamW reaches in 900 (one
+    seed). Corruption is mostly of the format: a short noisy phase costs more than its nominal rates, since it also
+    flattens what it leaves.
     """
 
     difficulty: str = "standard"
