@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal, get_args
 
@@ -37,7 +37,7 @@ from .bases import (
     raw,
     rows_of,
 )
-from .weighters.base import Level, Signals, Weighter, Weighting, frozen_array, frozen_group
+from .weighters.base import Combiner, Level, Signals, Weighter, Weighting, frozen_array, frozen_group
 from .weighters.dvao import DVAOWeights
 from .weighters.saw import SAW
 from .weighters.static import Static
@@ -61,9 +61,6 @@ __all__ = [
     "mean_centred",
     "raw",
 ]
-
-#: ``(values (N, K), weights (N, K)) -> (N,)``, pure and picklable.
-Combiner = Callable[[Floats, Floats], Floats]
 
 #: What to do with NaN rewards: refuse them, or leave them out of the statistics and count them 0 in the sum.
 NaNPolicy = Literal["raise", "ignore"]
@@ -93,7 +90,8 @@ def linear(values: Floats, weights: Floats) -> Floats:
 class Estimator:
     """``(rewards (N, K), group (N,), weighting) -> (N,)``; made by `combine_rewards` and `combine_advantages`.
 
-    ``level`` tells a weighter where its weights act; ``whiten`` tells whether the batch is whitened at the end.
+    ``level`` tells a weighter where its weights act; ``whiten`` tells whether the batch is whitened at the end. A
+    weighting's own combiner comes before ``combiner``.
     """
 
     base: Base
@@ -140,7 +138,8 @@ class Estimator:
                 raise ValueError(f"lengths must be non-negative, got {lengths.min()}")
         weights, scale = weighting.rows(group, rewards.shape[1])
         compose = _combine_rewards if self.level == "reward" else _combine_advantages
-        advantages, flat = compose(self, rewards, group, weights, lengths)
+        estimator = self if weighting.combiner is None else replace(self, combiner=weighting.combiner)
+        advantages, flat = compose(estimator, rewards, group, weights, lengths)
         if self.base.scope == "group":
             advantages = self._silence(advantages, flat, rows_of(group))
         return np.nan_to_num(advantages) * scale
@@ -170,10 +169,10 @@ def _present(rewards: Floats, weights: Floats, row: Ints) -> tuple[Bools, Bools]
     return counts.any(axis=1) | (valid.any(axis=1) & weightless), used
 
 
-def _combined(estimator: Estimator, values: Floats, weights: Floats, present: Bools) -> tuple[Floats, Floats, Floats]:
+def _combined(combiner: Combiner, values: Floats, weights: Floats, present: Bools) -> tuple[Floats, Floats, Floats]:
     """Scores (N,), NaN where absent; the terms |w v| (N, K); the whitening guard's magnitude (1,)."""
     values = np.nan_to_num(values)
-    scores = estimator.combiner(values, weights)
+    scores = combiner(values, weights)
     terms = np.abs(weights * values)
     largest = np.maximum(terms.sum(axis=1), np.abs(scores)).max(initial=0.0)  # |score| matters for other combiners only
     return np.where(present, scores, np.nan), terms, np.array([largest])
@@ -184,7 +183,7 @@ def _combine_rewards(
 ) -> tuple[Floats, Bools]:
     row = rows_of(group)
     present, _ = _present(rewards, weights, row)
-    scores, terms, batch_magnitude = _combined(estimator, rewards, weights, present)
+    scores, terms, batch_magnitude = _combined(estimator.combiner, rewards, weights, present)
     group_magnitude = np.maximum(group_max(terms, row).sum(axis=1), group_max(np.abs(scores), row))
     magnitude = group_magnitude if estimator.base.scope == "group" else batch_magnitude
     numerics = estimator.numerics
@@ -200,7 +199,7 @@ def _combine_advantages(
     present, used = _present(rewards, weights, rows_of(group))
     numerics = estimator.numerics
     values = estimator.base(rewards, group, numerics=numerics, lengths=lengths)
-    advantages, _, magnitude = _combined(estimator, values, weights, present)
+    advantages, _, magnitude = _combined(estimator.combiner, values, weights, present)
     if estimator.whiten:
         advantages = batch_whitened(advantages, group, numerics=numerics, magnitude=magnitude, lengths=lengths)
     flat: Bools = np.all(flat_groups(rewards, group) | ~used, axis=1)

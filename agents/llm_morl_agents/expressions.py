@@ -12,35 +12,58 @@ from typing import Any
 
 #: What `ast` raises on text that is nested too deeply.
 _TOO_DEEP = (RecursionError, MemoryError)
+_FORM = "name or name(option=value, ...)"
 
 
 def parse(text: str, table: Mapping[str, Callable[..., Any]]) -> tuple[str, dict[str, Any]]:
     """Name and keyword options of ``name`` or ``name(option=value, ...)``.
 
+    A value is a literal, or itself of that form with a name of the table; then it is constructed.
+
     >>> parse("saw(ema=0.7)", {"saw": dict})
     ('saw', {'ema': 0.7})
+    >>> parse("smoothed(inner=saw(ema=0.7))", {"saw": dict, "smoothed": dict})
+    ('smoothed', {'inner': {'ema': 0.7}})
 
     Raises:
-        ValueError: If the text is no such expression, the name is not in the table, or a value is not a literal.
+        ValueError: If the text is no such expression, a name is not in the table, or a value is neither a literal nor
+            such an expression.
     """
-    form = "name or name(option=value, ...)"
     try:
-        node = ast.parse(text.strip(), mode="eval").body
+        return _read(ast.parse(text.strip(), mode="eval").body, text, table)
     except (SyntaxError, *_TOO_DEEP) as error:
-        raise ValueError(f"{text!r} is not of the form {form}: {error}") from None
+        raise ValueError(f"{text!r} is not of the form {_FORM}: {error}") from None
+
+
+def _read(node: ast.expr, text: str, table: Mapping[str, Callable[..., Any]]) -> tuple[str, dict[str, Any]]:
     call = node if isinstance(node, ast.Call) else ast.Call(func=node, args=[], keywords=[])
     if not isinstance(call.func, ast.Name) or call.args or any(k.arg is None for k in call.keywords):
-        raise ValueError(f"{text!r} is not of the form {form}")
+        raise ValueError(f"{text!r} is not of the form {_FORM}")
     name = call.func.id
     if name not in table:
         raise ValueError(f"{text!r}: unknown name {name!r}; known are {sorted(table)}")
     options = [str(k.arg) for k in call.keywords]
     if len(set(options)) != len(options):
         raise ValueError(f"{text!r}: an option is given twice")
+    return name, {o: _value(k.value, text, table) for o, k in zip(options, call.keywords, strict=True)}
+
+
+def _value(node: ast.expr, text: str, table: Mapping[str, Callable[..., Any]]) -> Any:
+    """A literal, an object of the table, or a tuple or list of such."""
+    named = node.func if isinstance(node, ast.Call) else node
+    if isinstance(named, ast.Name) and named.id in table:
+        name, options = _read(node, text, table)
+        return _construct(name, options, text, table)
+    if isinstance(node, (ast.Tuple, ast.List)):
+        values = [_value(element, text, table) for element in node.elts]
+        return tuple(values) if isinstance(node, ast.Tuple) else values
     try:
-        return name, {o: ast.literal_eval(k.value) for o, k in zip(options, call.keywords, strict=True)}
+        return ast.literal_eval(node)
     except (ValueError, TypeError, *_TOO_DEEP):
-        raise ValueError(f"{text!r}: the values of options must be literals (numbers, strings, tuples)") from None
+        raise ValueError(
+            f"{text!r}: the values of options must be literals (numbers, strings, tuples) or of the form {_FORM} "
+            f"with one of {sorted(table)}"
+        ) from None
 
 
 def construct(text: str, table: Mapping[str, Callable[..., Any]]) -> Any:
@@ -50,9 +73,13 @@ def construct(text: str, table: Mapping[str, Callable[..., Any]]) -> Any:
         ValueError: As `parse`; or if an option is unknown or its value refused.
     """
     name, options = parse(text, table)
+    return _construct(name, options, text, table)
+
+
+def _construct(name: str, options: Mapping[str, Any], text: str, table: Mapping[str, Callable[..., Any]]) -> Any:
     try:
         return table[name](**options)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{text!r}: {error}") from error
 
 
@@ -64,11 +91,14 @@ def describe(value: Any, table: Mapping[str, Callable[..., Any]]) -> str | None:
     names = [name for name, cls in table.items() if cls is type(value)]
     if not names or not is_dataclass(value):
         return None
-    options = [
-        f"{f.name}={getattr(value, f.name)!r}" for f in fields(value) if f.init and getattr(value, f.name) != f.default
-    ]
+    options = []
+    for f in fields(value):
+        option = getattr(value, f.name)
+        if f.init and option != f.default:
+            text = describe(option, table) if type(option) in table.values() else repr(option)
+            options.append(f"{f.name}={text}")
     text = f"{names[0]}({', '.join(options)})" if options else names[0]
     try:
         return text if construct(text, table) == value else None
-    except ValueError:  # an option that is no literal, such as a weighter inside a weighter
+    except ValueError:  # an option that no text describes
         return None

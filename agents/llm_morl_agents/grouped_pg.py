@@ -135,13 +135,15 @@ class GroupedPG:
             constant_length=self._sampling().max_new_tokens,
             generator=stream(self.seed, "shuffle", self.step_count),
         )
+        weights, scale = weighting.rows(batch.group, len(self.objectives))  # (N, K), (N,)
         report = StepReport(
             step=self.step_count,
             objectives=self.objectives.names,
             reward_mean=batch.rewards.mean(axis=0),
             within_group_std=within_group_std(batch.rewards, batch.group),
             zero_variance_share=zero_variance_share(batch.rewards, batch.group),
-            weight=weighting.rows(batch.group, len(self.objectives))[0].mean(axis=0),
+            weight=weights.mean(axis=0),
+            scale=float(scale.mean()),
             advantage_share=advantage_share(
                 batch.rewards, batch.group, weighting, self.estimator, lengths=batch.lengths
             ),

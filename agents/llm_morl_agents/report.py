@@ -22,6 +22,7 @@ class StepReport:
         within_group_std: (K,) mean over groups of the population std.
         zero_variance_share: (K,) share of groups in which the objective is flat.
         weight: (K,) mean weight over the responses.
+        scale: Mean over the responses of the weighting's factor on the advantages.
         advantage_share: (K,) signed share of the advantage; sums to 1, or to 0 without any advantage.
         loss: Of the last epoch: surrogate plus KL and entropy terms.
         grad_norm: Before the clip, mean over optimizer steps; 0 where there was nothing to learn.
@@ -44,6 +45,7 @@ class StepReport:
     within_group_std: NDArray[np.float64]
     zero_variance_share: NDArray[np.float64]
     weight: NDArray[np.float64]
+    scale: float
     advantage_share: NDArray[np.float64]
     loss: float
     grad_norm: float

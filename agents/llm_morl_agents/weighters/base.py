@@ -5,7 +5,7 @@ Shapes: N responses, P prompts (groups), K objectives. Larger reward is better. 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
@@ -18,8 +18,45 @@ Level = Literal["reward", "advantage"]
 #: A weighter's memory: flat, values are JSON values or numpy arrays. The agent holds and checkpoints it.
 State = Mapping[str, Any]
 
+#: ``(values (N, K), weights (N, K)) -> (N,)``, pure and picklable: how weighted objectives become one number.
+Combiner = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
+
 #: What a weighter may ask for beyond the rewards; the agent supplies exactly what `Weighter.needs` names.
 NEEDS = frozenset({"gradients.exact", "gradients.jvp", "realised", "validation"})
+
+
+@dataclass(frozen=True)
+class Probe:
+    """How the agent is to measure the signals that a weighter needs; a weighter carries one as ``probe``.
+
+    Args:
+        every: Steps between measurements, from step 0; the signals are None in the steps between.
+        parameters: Regular expressions; gradients are taken of the trainable parameters that one of them is found in.
+            None takes all.
+        clip_norm: Each objective's gradient is scaled down to this norm (``gradients.exact`` alone); None for never.
+        groups: Groups of the batch that gradients are taken on, the first ones; None for all.
+        problems: Problems that ``validation`` answers greedily.
+        method: Of ``gradients.jvp``: ``"forward"`` differentiates forward, ``"finite"`` takes a central difference of
+            two forward passes, ``"auto"`` is forward where the policy can.
+
+    Raises:
+        ValueError: If a number is not positive, or ``method`` is unknown.
+    """
+
+    every: int = 1
+    parameters: tuple[str, ...] | None = None
+    clip_norm: float | None = None
+    groups: int | None = None
+    problems: int = 64
+    method: Literal["auto", "forward", "finite"] = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("every", "clip_norm", "groups", "problems"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"Probe({name}=) must be positive, got {value!r}")
+        if self.method not in ("auto", "forward", "finite"):
+            raise ValueError(f"Probe(method=) must be 'auto', 'forward' or 'finite', got {self.method!r}")
 
 
 def frozen_array(
@@ -148,6 +185,8 @@ class Weighting:
         weights: (K,), per group (P, K) or per response (N, K). Row p of (P, K) belongs to the p-th value of
             ``np.unique(group)``; where P = N every response is a group of its own and rows are read per group.
         scale: A scalar, (P,) or (N,); multiplies the advantage after normalisation, where no whitening can undo it.
+        combiner: How this step's weighted objectives become one number; None leaves the estimator's own, as a rule the
+            weighted sum. For methods that are not linear in the objectives (soft minimum, Tchebycheff).
 
     Raises:
         ValueError: If a shape is none of these or a value is not finite.
@@ -155,6 +194,7 @@ class Weighting:
 
     weights: NDArray[np.float64]
     scale: float | NDArray[np.float64] = 1.0
+    combiner: Combiner | None = None
 
     def __post_init__(self) -> None:
         weights_shape = (None,) * min(max(np.ndim(self.weights), 1), 2)
@@ -193,7 +233,7 @@ class Weighting:
 class Weighter(Protocol):
     """A frozen object that turns `Signals` into a `Weighting`; its memory goes in and comes out as a value.
 
-    ``needs`` is a subset of `NEEDS`. ``init`` gives the state before the first step. A call never changes the state it
+    ``needs`` is a subset of `NEEDS`; a weighter that needs any may carry a ``probe``, a `Probe`. ``init`` gives the state before the first step. A call never changes the state it
     was given.
     """
 
