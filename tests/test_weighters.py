@@ -21,6 +21,7 @@ from llm_morl_agents.weighters import (
     WEIGHTERS,
     DVAOWeights,
     Objectives,
+    ProportionalFair,
     Signals,
     StageAwareWeighter,
     Static,
@@ -41,6 +42,7 @@ ARMS = {
     "saw-released": SAW(released=True),
     "saw-released-ema": SAW(released=True, ema=0.7),
     "dvao-unit": DVAOWeights(unit_interval=True),
+    "proportional_fair-running": ProportionalFair(decay=0.5),
 }
 every_arm = pytest.mark.parametrize("weighter", ARMS.values(), ids=ARMS)
 every_level = pytest.mark.parametrize("level", ["reward", "advantage"])
