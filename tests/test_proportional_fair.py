@@ -5,7 +5,7 @@ import pytest
 from properties import random_batch, signals, weights_of
 
 from llm_morl_agents.advantages import combine_advantages, combine_rewards, group_zscore, mean_centred
-from llm_morl_agents.weighters import Objectives, ProportionalFair, Weighting
+from llm_morl_agents.weighters import SAW, Objectives, ProportionalFair, Weighting
 from llm_morl_agents.weighters.proportional_fair import marginal_utility
 
 
@@ -84,3 +84,12 @@ def test_refuses(options):
 def test_needs_bounds():
     with pytest.raises(ValueError, match="needs the declared bounds"):
         ProportionalFair().init(Objectives(["a"], [0.0], [np.inf]))
+
+
+def test_saw_on_one_group_climbs_the_same_utility():
+    """With one group the batch's std is the group's: SAW's w_k z_k and ours are multiples of each other."""
+    rewards, _ = random_batch(2)
+    one = np.zeros(len(rewards), dtype=int)
+    gdpo = combine_advantages(group_zscore, whiten=True)
+    ours, saw = (gdpo(rewards, one, weighter(signals(rewards, one), {})[0]) for weighter in (ProportionalFair(), SAW()))
+    np.testing.assert_allclose(ours, saw, rtol=1e-6)
