@@ -64,7 +64,7 @@ def small(directory, **changes):
         seeds=1,
         data=directory / "prompts.jsonl",
         rewards="own_rewards:rewards",
-        policy=str(directory / "policy"),
+        policies=(str(directory / "policy"),),
         tokenizer=directory / "policy",
         max_response_tokens=3,
         prompts=4,

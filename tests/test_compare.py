@@ -24,6 +24,7 @@ from llm_morl_agents.experiments.compare import (
 from llm_morl_agents.experiments.config import CompareConfig, TrainConfig, read_toml, write_toml
 from llm_morl_agents.experiments.errors import UserError
 from llm_morl_agents.experiments.runner import FINISHED
+from llm_morl_agents.experiments.worker import LOG, Worker
 
 
 @pytest.fixture
@@ -59,6 +60,20 @@ def test_killed_run_is_reported_and_resumes_to_the_same_result(config, console, 
     reference = run_experiment(small(workspace, seeds=2, arms=("gdpo:saw",), out=tmp_path, name="whole"))
     for killed, whole in zip(jobs_of(both, both.folder), jobs_of(both, reference), strict=True):
         assert without_times(killed.folder) == without_times(whole.folder)
+
+
+def test_runs_share_a_process_as_far_as_they_may_run_at_a_time(config, console, monkeypatch):
+    started = []
+    monkeypatch.setattr(
+        "llm_morl_agents.experiments.compare.Worker",
+        lambda *given, **options: started.append(Worker(*given, **options)) or started[-1],
+    )
+    three = replace(config, seeds=3, jobs=2, steps=2)
+    assert compare(three, console) == []
+    assert len(started) == 2
+    assert not any(worker.alive for worker in started)
+    logs = [(job.folder / LOG).read_text() for job in jobs_of(three, three.folder)]
+    assert [log.count("evaluation after 0 steps") for log in logs] == [1, 1, 1]
 
 
 def test_interrupted_and_killed_parent(config, console, workspace, monkeypatch, tmp_path):
@@ -135,7 +150,7 @@ def test_a_folder_of_something_else_is_left_alone(config):
     [
         ({"arms": ("gdpo:sow",)}, "unknown name 'sow'"),
         ({"arms": ("gdpo(clip_high=1):dvao",)}, "allow_whiten"),
-        ({"policy": "./nowhere"}, "nowhere"),
+        ({"policies": ("./nowhere",)}, "nowhere"),
         ({"thresholds": {"shorter": 1.0}}, r"unknown objective 'shorter'; known are \['correct', 'short'\]"),
         ({"settings": {"temperature": 0.0}}, "temperature"),
         ({"data": "nowhere.jsonl"}, r"nowhere\.jsonl"),

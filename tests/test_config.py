@@ -25,6 +25,8 @@ CONFIGS = [
         thresholds={"format": 0.9},
         env_kwargs={"seed": 3, "data_format": "bfcl", "a key": [1, 2]},
         data=Path("a b/ü.jsonl"),
+        policies=("tiny", "a/b"),
+        transforms=("noisy(scale=0.5)", "saturated"),
         jobs=2,
         settings={"clip_low": None, "clip_high": None, "betas": (0.8, 0.9), "stop": ('"', "\x7f"), "epochs": 2},
     ),
@@ -87,6 +89,14 @@ def test_pairs_and_lists_on_the_command_line():
     assert config.arms == ("gdpo:saw", "dvao")
     assert config.thresholds == {"format": 0.9, "correctness": 1}
     assert config.env_kwargs == {"a": "x"}
+
+
+def test_policies_and_transforms_on_the_command_line():
+    config = command_line(CompareConfig, "--policy", "tiny", "scratch", "--transforms", "noisy(scale=0.5)", "flipped")
+    assert config.policies == ("tiny", "scratch")
+    assert config.transforms == ("noisy(scale=0.5)", "flipped")
+    assert [config.policy_of(seed) for seed in (0, 1, 4)] == ["tiny", "scratch", "tiny"]
+    assert command_line(TrainConfig, "--policy", "scratch").policies == ("scratch",)
 
 
 @pytest.mark.parametrize(

@@ -6,21 +6,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from experiment_task import small, without_times
+from tiny_task import parameters_of, save_policy
 
 from llm_morl_agents.experiments.arms import parse_arm
-from llm_morl_agents.experiments.compare import open_folder
 from llm_morl_agents.experiments.errors import UserError
 from llm_morl_agents.experiments.runner import (
     CHECKPOINT,
-    ERROR,
     FINISHED,
     METRICS,
+    initial_policy,
     locked,
-    main,
     read_rows,
     run,
-    run_folder,
 )
+from llm_morl_agents.experiments.tasks import make_envs
 
 ARM = parse_arm("gdpo:saw(ema=0.7)")
 
@@ -118,19 +117,22 @@ def test_lock(tmp_path):
         pass
 
 
-def test_process_reports_a_crash_in_a_file(config, capfd):
-    broken = replace(config, rewards="own_rewards:crashing")
-    broken.folder.mkdir()
-    open_folder(broken)
-    assert main([str(broken.folder), ARM.text, "0"]) == 1
-    error = run_folder(broken.folder, ARM, 0) / ERROR
-    assert "the judge is asleep" in error.read_text()
-    assert "Traceback" in error.read_text()
-    assert "the judge is asleep" in capfd.readouterr().err
+def test_policies_take_turns(config, workspace, tmp_path):
+    """With two initial models seed 1 starts from the second; seed 2 from the first again."""
+    save_policy(tmp_path / "other", seed=5)
+    both = replace(config, policies=(config.policies[0], str(tmp_path / "other")))
+    envs = make_envs(both, num_envs=4, group_size=4)
+    first, second, third = (parameters_of(initial_policy(both, envs, seed)) for seed in range(3))
+    assert any((first[name] != second[name]).any() for name in first)
+    assert all((first[name] == third[name]).all() for name in first)
 
 
-def test_process_of_a_comparison(config, whole):
-    config.folder.mkdir()
-    open_folder(config)
-    assert main([str(config.folder), ARM.text, "0"]) == 0
-    assert without_times(run_folder(config.folder, ARM, 0)) == without_times(whole)
+def test_a_model_from_scratch_gets_the_tasks_tokenizer_and_the_runs_seed(config, monkeypatch):
+    asked = {}
+    monkeypatch.setattr(
+        "llm_morl_agents.policies.load.load_policy", lambda source, **options: asked.update(source=source, **options)
+    )
+    envs = make_envs(config, num_envs=4, group_size=4)
+    initial_policy(replace(config, policies=("scratch",)), envs, 7)
+    assert asked.pop("tokenizer") is envs.unwrapped.task.tokenizer
+    assert asked == {"source": "scratch", "seed": 7, "device": "cpu", "dtype": "float32"}

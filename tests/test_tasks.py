@@ -1,6 +1,7 @@
 """Environments from options: registered ones and the user's own."""
 
 import json
+from dataclasses import dataclass, replace
 
 import gymnasium as gym
 import pytest
@@ -94,3 +95,23 @@ def test_environment_without_vector_rewards(monkeypatch):
     monkeypatch.setattr(gym, "make_vec", lambda *args, **kwargs: Scalar())
     with pytest.raises(TypeError, match="has no vector rewards"):
         make(TaskOptions())
+
+
+@dataclass(frozen=True)
+class Capped:
+    """A transform of a task, for the table."""
+
+    tokens: int = 1
+
+    def __call__(self, task):
+        return replace(task, max_response_tokens=self.tokens)
+
+
+def test_transforms_by_name_reach_the_task(workspace, monkeypatch):
+    monkeypatch.chdir(workspace)
+    monkeypatch.setattr("llm_morl_env.transforms.TRANSFORMS", {"capped": Capped})
+    assert make(small(workspace, transforms=("capped",))).task.max_response_tokens == 1
+    options = TaskOptions(difficulty="easy", transforms=("capped", "capped(tokens=5)"))
+    assert make(options).task.max_response_tokens == 5, "in order"
+    with pytest.raises(ValueError, match="unknown name 'doubled'"):
+        make(TaskOptions(transforms=("doubled",)))

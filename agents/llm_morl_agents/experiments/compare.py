@@ -5,17 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import IO
 
 from rich.console import Console
 
@@ -26,16 +22,15 @@ from llm_morl_agents.experiments.progress import display, last_step_row, steps_o
 from llm_morl_agents.experiments.runner import (
     ERROR,
     FINISHED,
-    INTERRUPTED,
     LOCK,
     METRICS,
+    SCRATCH,
     locked,
     run_folder,
     run_settings,
 )
+from llm_morl_agents.experiments.worker import INTERRUPTED, LOG, Worker
 
-#: What a process prints.
-LOG = "log.txt"
 #: Seconds between looks at the processes.
 POLL_SECONDS = 0.2
 
@@ -125,7 +120,9 @@ def check_runs(config: RunOptions, arms: Sequence[Arm]) -> tuple[str, ...]:
     from llm_morl_agents.policies.load import resolve_source
 
     with user_errors():
-        resolve_source(config.policy)
+        for source in config.policies:
+            if source != SCRATCH:
+                resolve_source(source)
         envs = make_envs(config, num_envs=config.prompts * config.group_size, group_size=config.group_size)
     check_arms(arms, envs, run_settings(config))
     return tuple(envs.unwrapped.objective_names)  # type: ignore[attr-defined]  # not in Gymnasium
@@ -186,50 +183,49 @@ def _empty(folder: Path) -> None:
 
 def _run_all(config: CompareConfig, jobs: Sequence[Job], console: Console) -> list[Failure]:
     """Keep ``config.jobs`` processes busy until no run is left."""
-    pending = deque(job for job in jobs if not job.finished)
+    pending = [job for job in jobs if not job.finished]
     at_a_time = config.jobs or (usable_cpus() if config.device == "cpu" else 1)
     steps_in_all = len(jobs) * config.steps
-    running: dict[Job, subprocess.Popen[bytes]] = {}
+    running: dict[Job, Worker] = {}
+    idle: list[Worker] = []
     failures: list[Failure] = []
-    done = sum(job.finished for job in jobs)
+    done = len(jobs) - len(pending)
     with _sigterm_as_interrupt(), display(console, config.steps, steps_in_all) as shown:
         shown.say(f"{config.folder}: {len(jobs)} runs of {config.steps} steps, {done} finished, {at_a_time} at a time")
         try:
             while pending or running:
                 while pending and len(running) < at_a_time:
-                    job = pending.popleft()
-                    running[job] = _start(job, config)
-                for job, process in list(running.items()):
-                    if process.poll() is not None:
+                    _start(pending.pop(0), config, running, idle)
+                for job, worker in list(running.items()):
+                    status = worker.status()
+                    if status is not None:
                         del running[job]
-                        _report_end(job, process.returncode, failures, shown.say)
+                        _report_end(job, status, failures, shown.say)
+                        if worker.alive and status != INTERRUPTED:
+                            idle.append(worker)
+                        else:
+                            worker.kill()
                 rows = {job: last_step_row(job.folder / METRICS) for job in jobs}
                 shown.show({job.name: rows[job] for job in running}, sum(map(steps_of, rows.values())))
                 if pending or running:
                     time.sleep(POLL_SECONDS)
+            for worker in idle:
+                worker.dismiss()
         except KeyboardInterrupt:
             shown.say("stopping: each run finishes its step and saves (Ctrl-C again kills them)")
-            _stop(running)
+            _stop([*running.values(), *idle])
             raise Interrupted from None
         finally:
-            for process in running.values():
-                process.kill()
+            for worker in [*running.values(), *idle]:
+                worker.kill()
     return failures
 
 
-def _start(job: Job, config: CompareConfig) -> subprocess.Popen[bytes]:
+def _start(job: Job, config: CompareConfig, running: dict[Job, Worker], idle: list[Worker]) -> None:
+    """Give a run to an idle process, or to a new one."""
     job.folder.mkdir(parents=True, exist_ok=True)
-    one = str(config.threads)
-    threads = {"OMP_NUM_THREADS": one, "MKL_NUM_THREADS": one, "TOKENIZERS_PARALLELISM": "false"}
-    environment = {**os.environ, **threads, "TQDM_DISABLE": "1"}
-    module = "llm_morl_agents.experiments.runner"
-    command = [sys.executable, "-m", module, str(config.folder), job.arm.text, str(job.seed)]
-    log: IO[bytes]
-    with (job.folder / LOG).open("ab") as log:
-        # In a session of its own: Ctrl-C reaches it through this process alone, once.
-        return subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
+    running[job] = idle.pop() if idle else Worker(config.folder, threads=config.threads, log=job.folder / LOG)
+    running[job].begin(job.arm, job.seed)
 
 
 def _report_end(job: Job, code: int, failures: list[Failure], say: Callable[[str], None]) -> None:
@@ -248,16 +244,16 @@ def _report_end(job: Job, code: int, failures: list[Failure], say: Callable[[str
     say(f"{job.name}: {reason} (see {details})")
 
 
-def _stop(running: Mapping[Job, subprocess.Popen[bytes]]) -> None:
+def _stop(workers: Sequence[Worker]) -> None:
     """Let every process save and end; a further interrupt kills them, and they resume from their last checkpoint."""
     try:
-        for process in running.values():
-            process.send_signal(signal.SIGINT)
-        for process in running.values():
-            process.wait()
+        for worker in workers:
+            worker.interrupt()
+        for worker in workers:
+            worker.wait()
     except KeyboardInterrupt:
-        for process in running.values():
-            process.kill()
+        for worker in workers:
+            worker.kill()
 
 
 @contextmanager

@@ -105,6 +105,8 @@ class TaskOptions:
         tokenizer: Of the environment, which counts lengths: a tokenizer.json or its directory; the built-in one
             otherwise.
         max_response_tokens: A response is cut there, in tokens of the environment's tokenizer; the task's otherwise.
+        transforms: Changes of the rewards, applied in order, each by its name in llm_morl_env.transforms with options
+            (quote them for the shell): 'noisy(scale=0.5)'.
         env_kwargs: Further arguments of the environment, as NAME=VALUE.
     """
 
@@ -116,6 +118,7 @@ class TaskOptions:
     rewards: str | None = None
     tokenizer: Path | None = None
     max_response_tokens: int | None = None
+    transforms: tuple[str, ...] = ()
     env_kwargs: Pairs = field(default_factory=dict)
 
     @property
@@ -129,7 +132,9 @@ class RunOptions(TaskOptions):
     """What every run of an experiment shares.
 
     Args:
-        policy: The language model: tiny (the embedded one), a transformers directory or a hub id.
+        policies: The language model: tiny (the embedded one), scratch (a small random one over the environment's
+            tokenizer, made with the run's seed), a transformers directory or a hub id. Of several, seed s starts from
+            the (s modulo their number)-th, so that the initial model varies with the seed.
         device: Where it lives.
         dtype: float32, bfloat16, float16 or auto.
         steps: Training steps of a run.
@@ -146,7 +151,7 @@ class RunOptions(TaskOptions):
         settings: Settings of the agents; an arm's own options come before them.
     """
 
-    policy: str = "tiny"
+    policies: Annotated[tuple[str, ...], tyro.conf.arg(name="policy")] = ("tiny",)
     device: str = "cpu"
     dtype: str = "float32"
     steps: int = 80
@@ -165,10 +170,20 @@ class RunOptions(TaskOptions):
         for name in ("steps", "prompts", "group_size", "eval_problems", "checkpoint_every", "threads"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not self.policies:
+            raise UserError("policy: give at least one")
         if self.eval_every < 0:
             raise UserError(f"eval_every must be non-negative, got {self.eval_every}")
         if self.name is not None and (self.name in ("", "..") or Path(self.name).name != self.name):
             raise UserError(f"name must be the name of a folder, not a path, got {self.name!r}")
+
+    def policy_of(self, seed: int) -> str:
+        """The language model that a run with this seed starts from.
+
+        >>> [RunOptions(policies=("a", "b")).policy_of(seed) for seed in range(3)]
+        ['a', 'b', 'a']
+        """
+        return self.policies[seed % len(self.policies)]
 
     @property
     def folder(self) -> Path:
@@ -253,7 +268,7 @@ def check_numbers(name: str, pairs: Mapping[str, Any]) -> None:
 def as_plain(config: TaskOptions) -> dict[str, Any]:
     """The options as TOML can hold them; those that are None are left out."""
     plain = {f.name: _plain(getattr(config, f.name)) for f in fields(config) if f.name not in TRANSIENT}
-    return {name: value for name, value in plain.items() if value is not None and value != {}}
+    return {name: value for name, value in plain.items() if value not in (None, {}, [])}
 
 
 def comparable(config: TaskOptions) -> dict[str, Any]:

@@ -3,17 +3,14 @@
 A run's folder holds ``metrics.jsonl`` (a row for each step and evaluation), ``checkpoint.safetensors``,
 ``evaluation-<step>.npy`` (rewards of every problem), ``examples-<step>.json``, and ``finished.json`` at the end. What a
 killed run wrote beyond its checkpoint is dropped when it resumes, so that its files equal those of a run that was never
-killed, timings apart. ``python -m llm_morl_agents.experiments.runner FOLDER ARM SEED`` is a process of a comparison.
+killed, timings apart.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import signal
-import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -23,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from llm_morl_agents.experiments.arms import Arm, load_agent, make_agent, parse_arm
-from llm_morl_agents.experiments.config import CompareConfig, RunOptions, read_toml
+from llm_morl_agents.experiments.arms import Arm, load_agent, make_agent
+from llm_morl_agents.experiments.config import RunOptions
 from llm_morl_agents.experiments.errors import UserError
 
 if TYPE_CHECKING:
     from llm_morl_agents.grouped_pg import GroupedPG
-    from llm_morl_agents.policy import Sampling
+    from llm_morl_agents.policy import Policy, Sampling
     from llm_morl_agents.report import StepReport
 
 METRICS, CHECKPOINT, FINISHED, ERROR = "metrics.jsonl", "checkpoint.safetensors", "finished.json", "error.txt"
@@ -38,10 +35,8 @@ LOCK = ".lock"
 EVAL_ROWS = 128
 #: Problems whose answers are kept as text, before and after.
 N_EXAMPLES = 6
-#: Exit status of a process that was interrupted, saved, and can be resumed.
-INTERRUPTED = 130
-#: A process whose parent was killed ends within a step or an evaluation; its successor waits so long for it.
-PATIENCE_SECONDS = 300.0
+#: Instead of the name of a model: a small random one.
+SCRATCH = "scratch"
 
 Row = dict[str, Any]
 
@@ -86,7 +81,6 @@ def run(
     import torch
 
     from llm_morl_agents.experiments.tasks import make_envs
-    from llm_morl_agents.policies.load import load_policy
 
     torch.set_num_threads(config.threads)
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +88,7 @@ def run(
     envs = make_envs(config, num_envs=rows, group_size=config.group_size)
     eval_rows = min(rows, EVAL_ROWS, config.eval_problems)
     eval_envs = make_envs(config, num_envs=eval_rows, group_size=1)
-    policy = load_policy(config.policy, device=config.device, dtype=config.dtype)
+    policy = initial_policy(config, envs, seed)
     checkpoint = folder / CHECKPOINT
     if checkpoint.is_file():
         agent = load_agent(arm, checkpoint, envs, policy)
@@ -112,6 +106,24 @@ def run(
     recorder.evaluate()
     recorder.finish()
     return agent
+
+
+def initial_policy(config: RunOptions, envs: VectorEnv[Any, Any, Any], seed: int) -> Policy:
+    """The language model that a run with this seed starts from.
+
+    Raises:
+        ValueError: If it is to be made from scratch, and the environment is not made of a task of this project.
+    """
+    from llm_morl_agents.policies.load import load_policy
+
+    source = config.policy_of(seed)
+    options: dict[str, Any] = {"device": config.device, "dtype": config.dtype}
+    if source != SCRATCH:
+        return load_policy(source, **options)
+    task = getattr(envs.unwrapped, "task", None)
+    if task is None:
+        raise ValueError(f"policy {SCRATCH!r} needs the tokenizer of a task, which {config.task_name} has not")
+    return load_policy(source, tokenizer=task.tokenizer, seed=seed, **options)
 
 
 class _Recorder:
@@ -261,35 +273,6 @@ def locked(folder: Path, *, patience_seconds: float = 0.0) -> Iterator[None]:
         yield
 
 
-def main(arguments: Sequence[str]) -> int:
-    """A process of a comparison: ``FOLDER ARM SEED``. Saves and ends when interrupted or when its parent dies."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell starts processes that ignore it
-    experiment, arm_text, seed = Path(arguments[0]), arguments[1], int(arguments[2])
-    arm = parse_arm(arm_text)
-    folder = run_folder(experiment, arm, seed)
-    parent = os.getppid()
-
-    def parent_lives(report: StepReport) -> bool:
-        return os.getppid() == parent
-
-    try:
-        with locked(folder, patience_seconds=PATIENCE_SECONDS):
-            (folder / ERROR).unlink(missing_ok=True)
-            config = read_toml(experiment / "config.toml", CompareConfig)
-            agent = run(config, arm, seed, folder, callbacks=[parent_lives], told=lambda text: print(text, flush=True))
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except Exception:
-        (folder / ERROR).write_text(traceback.format_exc(), encoding="utf-8")
-        traceback.print_exc()
-        return 1
-    return INTERRUPTED if agent is None else 0
-
-
 def run_folder(experiment: Path, arm: Arm, seed: int) -> Path:
     """Where a comparison keeps one of its runs."""
     return experiment / "runs" / f"{arm.slug}-seed{seed}"
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

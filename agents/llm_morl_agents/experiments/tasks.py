@@ -5,14 +5,17 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import gymnasium as gym
 from gymnasium.vector import VectorEnv
 
 import llm_morl_env
+from llm_morl_agents import expressions
 from llm_morl_agents.experiments.config import DEFAULT_ENV, TaskOptions
 from llm_morl_env.data import load_problems, split_rows
+from llm_morl_env.task import Transform
 from llm_morl_rewards import RewardVector
 
 #: Options that are handed to a registered environment under their own names.
@@ -32,6 +35,8 @@ def make_envs(options: TaskOptions, *, num_envs: int, group_size: int) -> Vector
         TypeError: If the environment has no vector rewards, or does not know an argument.
     """
     named = {name: getattr(options, name) for name in _PASSED_ON if getattr(options, name) is not None}
+    if options.transforms:
+        named["transforms"] = load_transforms(options.transforms)
     if options.rewards is not None:
         return _own_task(options, named, num_envs=num_envs, group_size=group_size)
     if "data" in named:
@@ -44,6 +49,17 @@ def make_envs(options: TaskOptions, *, num_envs: int, group_size: int) -> Vector
     if getattr(env.unwrapped, "reward_space", None) is None:
         raise TypeError(f"env {env_id!r} has no vector rewards (no reward_space)")
     return env
+
+
+def load_transforms(texts: Sequence[str]) -> list[Transform]:
+    """The changes of a task that the texts name, for example ``noisy(scale=0.5)``.
+
+    Raises:
+        ValueError: If a name or an option is unknown, or a value refused.
+    """
+    from llm_morl_env.transforms import TRANSFORMS
+
+    return [expressions.construct(text, TRANSFORMS) for text in texts]
 
 
 def load_rewards(path: str) -> RewardVector:
@@ -91,7 +107,9 @@ def _own_task(
     if options.objectives is not None:
         rewards = rewards.select(options.objectives)
     splits = split_rows(load_problems(options.data))
-    more: dict[str, Any] = {name: named[name] for name in ("tokenizer", "max_response_tokens") if name in named}
+    more: dict[str, Any] = {
+        name: named[name] for name in ("tokenizer", "max_response_tokens", "transforms") if name in named
+    }
     more.update(options.env_kwargs)
     return llm_morl_env.make_text_vec(
         splits["train"],
