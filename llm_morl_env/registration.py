@@ -23,7 +23,14 @@ if TYPE_CHECKING:
     from llm_morl_rewards import Problem, RewardVector
 
 #: Makers of tasks, by the ``task=`` keyword of the ids.
-TASKS: Mapping[str, str] = MappingProxyType({"toolcall": "llm_morl_env.tasks.toolcall:toolcall_task"})
+TASKS: Mapping[str, str] = MappingProxyType(
+    {
+        "toolcall": "llm_morl_env.tasks.toolcall:toolcall_task",
+        "countsfront": "llm_morl_env.tasks.counts_front:counts_front_task",
+        "dentfront": "llm_morl_env.tasks.dent_front:dent_front_task",
+        "contextfront": "llm_morl_env.tasks.context_front:context_front_task",
+    }
+)
 #: Environments of one episode at a time, by ``view=``.
 VIEWS: Mapping[str, str] = MappingProxyType(
     {"token": "llm_morl_env.envs.token:TokenEnv", "text": "llm_morl_env.envs.text:TextEnv"}
@@ -31,9 +38,16 @@ VIEWS: Mapping[str, str] = MappingProxyType(
 #: Batched environments, by ``view=``.
 VECTOR_VIEWS: Mapping[str, str] = MappingProxyType({"text": "llm_morl_env.envs.vector:TextVectorEnv"})
 #: Task by id. A change of a task's prompts, rewards or tokenizer is a new version of its id.
-IDS: Mapping[str, str] = MappingProxyType({"ToolCall-MO-v0": "toolcall"})
+IDS: Mapping[str, str] = MappingProxyType(
+    {
+        "ToolCall-MO-v0": "toolcall",
+        "CountsFront-MO-v0": "countsfront",
+        "DentFront-MO-v0": "dentfront",
+        "ContextFront-MO-v0": "contextfront",
+    }
+)
 #: Second names, in MO-Gymnasium's habit of lower case.
-ALIASES: Mapping[str, str] = MappingProxyType({"mo-toolcall-v0": "ToolCall-MO-v0"})
+ALIASES: Mapping[str, str] = MappingProxyType({f"mo-{task}-v0": env_id for env_id, task in IDS.items()})
 
 
 def register() -> None:

@@ -20,6 +20,20 @@ class Grammar(Protocol):
         """Mask over the vocabulary, (V,), a fresh array; at least one entry is True."""
 
 
+class Perturbation(Protocol):
+    """A small frozen picklable object that changes rewards at random, after they were computed from the text."""
+
+    def __call__(self, rewards: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+        """Perturbed rewards (N, K), a fresh array. The task's bounds must hold them: what leaves them is clipped."""
+
+
+class Front(Protocol):
+    """The Pareto front of a task that is known exactly. A small frozen picklable object."""
+
+    def __call__(self, problems: Sequence[Problem]) -> NDArray[np.float64]:
+        """Mean reward vectors (F, K) over ``problems`` that no deterministic policy improves on, a fresh array."""
+
+
 class Transform(Protocol):
     """A small frozen object that makes a task of a task: noise, gating, scaling, a preference in the prompt."""
 
@@ -42,6 +56,8 @@ class Task(Sequence[Problem]):
         max_response_tokens: A response is cut there before it is scored.
         grammar: For action masks; None allows every token.
         split: The split shown.
+        perturbations: Applied in order to the rewards of `score`, with the environment's generator.
+        front: The exact Pareto front, for `pareto_front`; None where it is not known.
     """
 
     name: str
@@ -52,6 +68,8 @@ class Task(Sequence[Problem]):
     max_response_tokens: int
     grammar: Grammar | None = None
     split: str = "train"
+    perturbations: tuple[Perturbation, ...] = ()
+    front: Front | None = None
 
     def __post_init__(self) -> None:
         for needed in ("train", "eval"):
@@ -95,8 +113,47 @@ class Task(Sequence[Problem]):
         return text, "length" if was_cut else "stop"
 
     def score(
-        self, problems: Sequence[Problem], responses: Sequence[str], group: NDArray[np.int64] | None = None
+        self,
+        problems: Sequence[Problem],
+        responses: Sequence[str],
+        group: NDArray[np.int64] | None = None,
+        rng: np.random.Generator | None = None,
     ) -> NDArray[np.float32]:
-        """Rewards (N, K) of responses that were cut already, as environments return them: float32 inside the bounds."""
+        """Rewards (N, K) of responses that were cut already, as environments return them: float32 inside the bounds.
+
+        Args:
+            problems: N problems, one for each response.
+            responses: N texts.
+            group: int64 (N,); needed by rewards of kind ``group`` only.
+            rng: Drawn from by ``perturbations`` only; untouched without any.
+
+        Raises:
+            ValueError: If there are perturbations and no ``rng``.
+        """
+        rewards = self.rewards(problems, responses, group)
+        if self.perturbations and rng is None:
+            raise ValueError(f"task {self.name!r} has perturbations, so score needs rng=, got None")
+        for perturb in self.perturbations:
+            assert rng is not None
+            rewards = perturb(rewards, rng)
         low, high = self.rewards.low.astype(np.float32), self.rewards.high.astype(np.float32)
-        return np.clip(self.rewards(problems, responses, group).astype(np.float32), low, high)
+        return np.clip(rewards.astype(np.float32), low, high)
+
+    def pareto_front(self, gamma: float = 1.0) -> NDArray[np.float64]:
+        """The exact Pareto front of the split shown, (F, K), a fresh array: expected rewards, larger is better.
+
+        A point is the mean reward vector over the problems under one deterministic policy (one response a problem). A
+        policy that mixes responses at random reaches the convex hull of these points on average, though never in one
+        response.
+
+        Args:
+            gamma: 1; the parameter is MO-Gymnasium's.
+
+        Raises:
+            ValueError: If the task has no known front, or for another ``gamma``.
+        """
+        if self.front is None:
+            raise ValueError(f"task {self.name!r} has no known Pareto front")
+        if gamma != 1:
+            raise ValueError(f"task {self.name!r}: the front is known without discount only, got gamma={gamma!r}")
+        return self.front(self)

@@ -142,6 +142,10 @@ class TaskEnv(gym.Env[ObsType, ActType]):
         self._split, self._index = task.split, -1
         self._result: tuple[str, str, NDArray[np.float32]] | None = None
 
+    def pareto_front(self, gamma: float = 1.0) -> NDArray[np.float64]:
+        """The exact Pareto front (F, K), where it is known; see `llm_morl_env.task.Task.pareto_front`."""
+        return self.task.pareto_front(gamma)
+
     def _begin(self, seed: int | None, options: dict[str, Any] | None) -> Problem:
         super().reset(seed=seed)
         self._split, (self._index,) = choose_problems(self.task, 1, self.np_random, options)
@@ -156,7 +160,7 @@ class TaskEnv(gym.Env[ObsType, ActType]):
 
     def _finish(self, response: str, reason: str) -> NDArray[np.float32]:
         """Score a response that was cut already and end the episode."""
-        rewards: NDArray[np.float32] = self.task.score([self._running()], [response])[0]
+        rewards: NDArray[np.float32] = self.task.score([self._running()], [response], rng=self.np_random)[0]
         self._result = response, reason, rewards
         if self.render_mode == "human":
             print_text(self._transcript())

@@ -115,6 +115,10 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[Any], NDArray[Any]]):
         """P."""
         return self.num_envs // self.group_size
 
+    def pareto_front(self, gamma: float = 1.0) -> NDArray[np.float64]:
+        """The exact Pareto front (F, K), where it is known; see `llm_morl_env.task.Task.pareto_front`."""
+        return self.task.pareto_front(gamma)
+
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[tuple[str, ...], dict[str, Any]]:
@@ -161,7 +165,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[Any], NDArray[Any]]):
             raise ValueError(f"TextVectorEnv.step: needs {self.num_envs} responses, got {len(actions)}")
         answers = [read_answer(self.task, action) for action in actions]
         responses = [text for text, _ in answers]
-        rewards = self.task.score(self._problems, responses, self._groups.copy())
+        rewards = self.task.score(self._problems, responses, self._groups.copy(), self.np_random)
         transcripts = tuple(p.prompt + r for p, r in zip(self._problems, responses, strict=True))
         self._finished = list(self._problems), answers, rewards.copy()
         if self.render_mode == "human":

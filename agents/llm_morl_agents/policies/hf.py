@@ -261,17 +261,22 @@ def load_model(
     path: str, *, device: str | torch.device, dtype: str, lora: Mapping[str, Any] | None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Model and tokenizer of a directory or hub id. Arguments and errors as `load_policy` has them."""
-    if dtype not in DTYPES:
-        raise ValueError(f"load_policy(dtype=) must be one of {DTYPES}, got {dtype!r}")
     try:
         with _quiet_if_small(path):
             model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(path, dtype=dtype)
         tokenizer = _load_tokenizer(path)
     except OSError as error:
         raise OSError(f"load_policy(source={path!r}): cannot load a model and its tokenizer: {error}") from error
+    return prepare_model(model, device=device, lora=lora), tokenizer
+
+
+def prepare_model(
+    model: PreTrainedModel, *, device: str | torch.device, lora: Mapping[str, Any] | None
+) -> PreTrainedModel:
+    """The model on its device, with LoRA adapters where they are asked for."""
     model = model if lora is None else _with_lora(model, lora)
     torch.nn.Module.to(model, torch.device(device))  # transformers' own `to` is annotated wrongly
-    return model, tokenizer
+    return model
 
 
 @contextmanager

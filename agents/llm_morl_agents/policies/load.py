@@ -1,18 +1,25 @@
-"""`load_policy`: a policy from the package, a directory or the hub, on the engine that fits it."""
+"""`load_policy`: a policy from the package, from scratch, from a directory or the hub, on the engine that fits it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from llm_morl_agents.policies.hf import HFPolicy, load_model
+from llm_morl_agents.policies.hf import DTYPES, HFPolicy, load_model, prepare_model
 from llm_morl_agents.policies.llama import LlamaPolicy, unsupported
+from llm_morl_agents.policies.tiny import new_scratch_model, wrap_tokenizer
 from llm_morl_agents.policy import Policy
+from llm_morl_env.tokenizer import BUILT_IN, TextTokenizer
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+#: The directory of the environments' packaged tokenizers.
+PACKAGED = BUILT_IN.parent
 #: The embedded model, a directory that transformers can load.
 TINY = Path(__file__).parents[1] / "assets" / "tiny"
 
@@ -24,29 +31,50 @@ def load_policy(
     dtype: str = "float32",
     lora: Mapping[str, Any] | None = None,
     fast: bool | None = None,
+    tokenizer: str | Path | TextTokenizer | None = None,
+    seed: int | None = None,
+    sizes: Mapping[str, int] | None = None,
 ) -> Policy:
-    """Load a policy: the embedded model, a local transformers directory, or a hub id.
+    """Load a policy: the embedded model, a new one from scratch, a local transformers directory, or a hub id.
 
     Threads are left to the caller: for models of a few million parameters ``torch.set_num_threads(1)`` is as fast on an
     idle machine and many times faster on a busy one.
 
     Args:
-        source: ``"tiny"`` for the embedded model, else a directory or a hub id of any causal language model.
+        source: ``"tiny"`` for the embedded model, ``"scratch"`` for a new one with random weights, else a directory or
+            a hub id of any causal language model.
         device: Where to put it.
         dtype: ``"float32"``, ``"bfloat16"``, ``"float16"``, or ``"auto"`` for what the files hold.
         lora: Arguments of ``peft.LoraConfig``, for example ``{"r": 8, "target_modules": ["q_proj", "v_proj"]}``; the
             base is frozen and the adapters are trained. None trains every parameter.
         fast: The hand-written engine for plain Llama configurations (see `llm_morl_agents.policies.llama`). None
             chooses it where it supports the model and pays off: on the CPU, below 20 million parameters.
+        tokenizer: Of ``"scratch"``: the environment's (``envs.unwrapped.task.tokenizer``), a ``tokenizer.json``, its
+            directory, or the name of a packaged one (``"letters-3"``); None takes the built-in one.
+        seed: Of the weights of ``"scratch"``; None is 0.
+        sizes: Of ``"scratch"``, see `llm_morl_agents.policies.tiny.new_scratch_model`.
 
     Raises:
         FileNotFoundError: If the directory does not exist or holds no model.
         OSError: If ``source`` is no directory and cannot be had from the hub.
-        ValueError: If ``dtype`` is unknown, or ``fast=True`` for a model that the engine does not support.
+        ValueError: If ``dtype`` is unknown, ``fast=True`` is given for a model that the engine does not support, or an
+            option of ``"scratch"`` for another source.
         ImportError: If ``lora`` is given and peft is not installed.
     """
-    path = resolve_source(source)
-    model, tokenizer = load_model(path, device=device, dtype=dtype, lora=lora)
+    if dtype not in DTYPES:
+        raise ValueError(f"load_policy(dtype=) must be one of {DTYPES}, got {dtype!r}")
+    own: dict[str, Any] = {}
+    if source == "scratch":
+        model, wrapped, own = _new_model(tokenizer, seed or 0, sizes or {}, device=device, dtype=dtype, lora=lora)
+        name = "scratch"
+    else:
+        given = {"tokenizer": tokenizer, "seed": seed, "sizes": sizes}
+        refused = [f"{option}={value!r}" for option, value in given.items() if value is not None]
+        if refused:
+            raise ValueError(f"load_policy({refused[0]}) belongs to source='scratch', got source={str(source)!r}")
+        path = resolve_source(source)
+        name = "tiny" if source == "tiny" else path
+        model, wrapped = load_model(path, device=device, dtype=dtype, lora=lora)
     reason = unsupported(model)
     if fast and reason is not None:
         raise ValueError(f"load_policy(fast=True): the fast engine does not support {source!r}: {reason}")
@@ -54,10 +82,39 @@ def load_policy(
         small = sum(p.numel() for p in model.parameters()) < 20_000_000
         fast = reason is None and small and torch.device(device).type == "cpu"
     engine: type[Policy] = LlamaPolicy if fast else HFPolicy
-    policy = engine(model, tokenizer, "tiny" if source == "tiny" else path)
+    policy = engine(model, wrapped, name)
     policy.load_options = {"device": str(device), "dtype": dtype, "lora": None if lora is None else dict(lora)}
-    policy.load_options["fast"] = fast
+    policy.load_options |= {"fast": fast, **own}
     return policy
+
+
+def _new_model(
+    tokenizer: str | Path | TextTokenizer | None,
+    seed: int,
+    sizes: Mapping[str, int],
+    *,
+    device: str | torch.device,
+    dtype: str,
+    lora: Mapping[str, Any] | None,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, dict[str, Any]]:
+    """A model with random weights, its tokenizer, and the options (JSON values) that make both again."""
+    packaged = PACKAGED / str(tokenizer) / "tokenizer.json"
+    if isinstance(tokenizer, str) and tokenizer and packaged.is_file():
+        tokenizer = TextTokenizer(packaged)
+    text = tokenizer if isinstance(tokenizer, TextTokenizer) else TextTokenizer(tokenizer)
+    model: PreTrainedModel = new_scratch_model(
+        text.vocab_size, eos_id=text.eos_id, pad_id=text.pad_id, bos_id=text.bos_id, seed=seed, **sizes
+    )
+    if dtype != "auto":
+        model = model.to(getattr(torch, dtype))
+    model = prepare_model(model, device=device, lora=lora)
+    file = text.path.resolve()
+    own = {"tokenizer": str(file), "seed": seed, "sizes": dict(sizes)}
+    if file == BUILT_IN.resolve():
+        own["tokenizer"] = None
+    elif file.parent.parent == PACKAGED.resolve():  # a checkpoint may be read where the package lies elsewhere
+        own["tokenizer"] = file.parent.name
+    return model, wrap_tokenizer(text.path), own
 
 
 def resolve_source(source: str | Path) -> str:

@@ -72,6 +72,60 @@ def new_tiny_model(
     return model
 
 
+def new_scratch_model(
+    vocab_size: int,
+    *,
+    eos_id: int,
+    pad_id: int,
+    bos_id: int | None = None,
+    seed: int,
+    hidden_size: int = 32,
+    layers: int = 1,
+    heads: int = 4,
+    intermediate_size: int = 64,
+    max_positions: int = 1024,
+    confidence: float = 0.1,
+) -> LlamaForCausalLM:
+    """A Llama to be trained from nothing by reinforcement learning: it starts near the uniform distribution.
+
+    With tied embeddings a random model would repeat its last token. The weights of the last norm, and with them the
+    logits, are therefore multiplied by ``confidence``.
+
+    Args:
+        vocab_size: As in `new_tiny_model`, like all that follow.
+        eos_id: Likewise.
+        pad_id: Likewise.
+        bos_id: Likewise.
+        seed: Likewise.
+        hidden_size: Likewise.
+        layers: Likewise.
+        heads: Likewise.
+        intermediate_size: Likewise.
+        max_positions: Likewise.
+        confidence: Above 0.
+
+    Raises:
+        ValueError: If ``confidence`` is not above 0.
+    """
+    if not confidence > 0:
+        raise ValueError(f"new_scratch_model(confidence=) must be above 0, got {confidence!r}")
+    model = new_tiny_model(
+        vocab_size,
+        eos_id=eos_id,
+        pad_id=pad_id,
+        bos_id=bos_id,
+        seed=seed,
+        hidden_size=hidden_size,
+        layers=layers,
+        heads=heads,
+        intermediate_size=intermediate_size,
+        max_positions=max_positions,
+    )
+    with torch.no_grad():
+        model.model.norm.weight.mul_(confidence)
+    return model
+
+
 def wrap_tokenizer(path: str | Path = BUILT_IN) -> PreTrainedTokenizerFast:
     """The environment's tokenizer, a ``tokenizer.json`` file or its directory, as a tokenizer of transformers.
 
@@ -82,6 +136,7 @@ def wrap_tokenizer(path: str | Path = BUILT_IN) -> PreTrainedTokenizerFast:
     file = TextTokenizer(path).path
     make: Any = PreTrainedTokenizerFast  # transformers does not annotate it
     tokenizer: PreTrainedTokenizerFast = make(tokenizer_file=str(file), **TOKENIZER_CONFIG)
+    tokenizer.name_or_path = str(file.parent if file.name == "tokenizer.json" else file)
     return tokenizer
 
 
