@@ -5,7 +5,7 @@ import json
 import numpy as np
 from hypothesis import strategies as st
 
-from llm_morl_agents.advantages import compute_advantages
+from llm_morl_agents.advantages import compute_advantages, linear
 from llm_morl_agents.weighters import Objectives, Signals
 
 #: Scales over which relative tolerances must hold.
@@ -61,12 +61,59 @@ def json_round_trip(state):
     return json.loads(json.dumps(state, default=lambda value: value.tolist()))
 
 
-def run_weighter(weighter, steps, state=None, level="advantage"):
+def measured(needs, k, seed=0, zero=False):
+    """The optional signals (K,) and (K, K) that an agent measures for ``needs``: random ones, or all zero."""
+    rng = np.random.default_rng([9, seed])
+    gradients = rng.normal(size=(k, k + 2)) + 0.3
+    gramian = gradients @ gradients.T
+    given = {}
+    if "gradients.exact" in needs:
+        given["gramian"] = gramian
+    if needs & {"gradients.exact", "gradients.jvp"}:
+        given["influence"] = gramian.sum(axis=1)
+    if "realised" in needs:
+        given["realised"] = rng.normal(scale=0.1, size=k)
+    if "validation" in needs:
+        given["validation"] = rng.random(k)
+    return {name: 0.0 * value for name, value in given.items()} if zero else given
+
+
+def permuted(given, order):
+    """Optional signals of the objectives in another order."""
+    return {name: value[np.ix_(*[order] * value.ndim)] for name, value in given.items()}
+
+
+def decide(weighter, rewards, group=None, *, state=None, **kwargs):
+    """A weighter's `Weighting` of one batch, one group unless told, and the next state.
+
+    What the weighter needs is `measured`; further arguments are those of `signals`, and come before.
+    """
+    k = rewards.shape[1]
+    group = np.zeros(len(rewards), dtype=int) if group is None else group
+    seen = signals(rewards, group, **measured(weighter.needs, k, kwargs.get("step", 0)) | kwargs)
+    if state is None:
+        state = weighter.init(Objectives([f"objective {i}" for i in range(k)], seen.low, seen.high))
+    return weighter(seen, state)
+
+
+def weights_of(weighter, rewards, group=None, **kwargs):
+    """The weights alone, of shape (K,), (P, K) or (N, K), as the weighter gives them; arguments as in `decide`."""
+    return decide(weighter, rewards, group, **kwargs)[0].weights
+
+
+def rows_of_weights(weighting, rewards, group):
+    """What each response gets, whatever the shapes were: weights (N, K), scale (N,), combined rewards (N,)."""
+    weights, scale = weighting.rows(group, rewards.shape[1])
+    combine = linear if weighting.combiner is None else weighting.combiner
+    return weights, scale, combine(np.nan_to_num(rewards), weights)
+
+
+def run_weighter(weighter, steps, state=None, level="advantage", first_step=0):
     """Weights of each step and the last state; ``steps`` holds (rewards, group) pairs."""
     state = weighter.init(objectives(steps[0][0].shape[1])) if state is None else state
     weights = []
-    for step, (rewards, group) in enumerate(steps):
-        weighting, state = weighter(signals(rewards, group, level=level, step=step), state)
+    for step, (rewards, group) in enumerate(steps, first_step):
+        weighting, state = decide(weighter, rewards, group, state=state, level=level, step=step)
         weights.append(weighting.weights)
     return weights, state
 
@@ -96,9 +143,3 @@ def compute(rewards, group, method, **kwargs):
     """`compute_advantages` with the lower bounds that ``saw-*`` needs."""
     low = np.full(np.shape(rewards)[1], min(0.0, np.nanmin(rewards)))
     return compute_advantages(rewards, group, method=method, low=low, **kwargs)
-
-
-def weights_of(weighter, rewards, group=None, **kwargs):
-    """A weighter's weights for one batch, one group unless told; further arguments as in `signals`."""
-    group = np.zeros(len(rewards), dtype=int) if group is None else group
-    return weighter(signals(rewards, group, **kwargs), {})[0].weights

@@ -1,6 +1,9 @@
 """Weighters: properties over the table, and what each refuses. Reference numbers are in `test_method_vectors`."""
 
+import dataclasses
 import doctest
+import functools
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -8,14 +11,20 @@ from hypothesis import given, settings
 from properties import (
     assert_untouched,
     batches,
+    decide,
     json_round_trip,
+    measured,
     objectives,
+    permuted,
     random_batch,
+    rows_of_weights,
     run_weighter,
     signals,
     weights_of,
 )
 
+from llm_morl_agents import expressions
+from llm_morl_agents.advantages import combine_advantages, combine_rewards, group_zscore
 from llm_morl_agents.weighters import (
     SAW,
     WEIGHTERS,
@@ -44,20 +53,93 @@ ARMS = {
     "dvao-unit": DVAOWeights(unit_interval=True),
     "proportional_fair-running": ProportionalFair(decay=0.5),
 }
-every_arm = pytest.mark.parametrize("weighter", ARMS.values(), ids=ARMS)
-every_level = pytest.mark.parametrize("level", ["reward", "advantage"])
+# Where a property does not hold, the row is named here with the reason.
+
+#: Rows that work at one level alone.
+ONE_LEVEL: dict[str, str] = {}
+#: Rows whose options or draws belong to the objectives by position.
+BY_POSITION = {"static-weights": "a weight for each objective"}
+#: Rows whose weights of each response are shares: the preference changes them by ratio only.
+SHARES = {"dvao", "dvao-unit", "proportional_fair", "proportional_fair-running"}
+#: Rows that take the preference in another way, or not at all.
+PREFERENCE_ELSEWHERE: dict[str, str] = {}
+#: Rows that may give an only objective another weight than 1.
+NOT_ONE = {
+    "static-weights": "as the user says",
+    "proportional_fair": "a group weighs by its std",
+    "proportional_fair-running": "a group weighs by its std",
+}
+#: Rows that may turn the advantage of a response round under one objective.
+NOT_SIGN_PRESERVING: dict[str, str] = {}
+#: Rows that may give a response a negative weight.
+NEGATIVE: dict[str, str] = {}
+#: Rows whose decision depends on the order of the responses.
+ORDERED: dict[str, str] = {}
+#: Rows for which a response without any reward still counts.
+MISSING_COUNTS: dict[str, str] = {}
+#: Rows under which alike responses may get an advantage.
+NOT_SILENT: dict[str, str] = {}
+
+LEVELS = ("reward", "advantage")
+EXCEPTIONS = (BY_POSITION, SHARES, PREFERENCE_ELSEWHERE, NOT_ONE, NOT_SIGN_PRESERVING, NEGATIVE, ORDERED)
+every_arm = pytest.mark.parametrize("name", ARMS)
+every_level = pytest.mark.parametrize("level", LEVELS)
+every_arm_and_level = pytest.mark.parametrize(
+    ("name", "level"), [(name, level) for name in ARMS for level in LEVELS if ONE_LEVEL.get(name, level) == level]
+)
+COMPOSITIONS = {
+    "reward": combine_rewards(group_zscore, nan="ignore"),
+    "advantage": combine_advantages(group_zscore, whiten=True, nan="ignore"),
+}
+
+
+def all_but(*exceptions):
+    """Every row that none of the sets names."""
+    return pytest.mark.parametrize("name", [n for n in ARMS if not any(n in named for named in exceptions)])
+
+
+def level_of(name):
+    return ONE_LEVEL.get(name, "advantage")
+
+
+def advantages_of(name, level, rewards, group, **kwargs):
+    """Advantages (N,) of GRPO (reward level) or GDPO (advantage level) under the weighter."""
+    weighting, _ = decide(ARMS[name], rewards, group, level=level, **kwargs)
+    return COMPOSITIONS[level](rewards, group, weighting)
 
 
 # ---------------------------------------------------------------------------------------------- properties, whole table
 
 
+def test_exceptions_name_rows():
+    assert set().union(*EXCEPTIONS, ONE_LEVEL, MISSING_COUNTS, NOT_SILENT) <= set(ARMS)
+
+
+def test_every_weighter_has_a_row():
+    assert {type(weighter) for weighter in ARMS.values()} >= set(WEIGHTERS.values())
+
+
 @every_arm
-def test_follows_the_protocol(weighter):
+def test_follows_the_protocol(name):
+    weighter = ARMS[name]
     assert isinstance(weighter, Weighter)
     assert weighter.needs <= NEEDS
-    assert hash(weighter) == hash(type(weighter)(**vars(weighter)))  # frozen, compared by value
-    weighting, _ = weighter(signals(*random_batch(0)), weighter.init(objectives(3)))
+    options = {f.name: getattr(weighter, f.name) for f in dataclasses.fields(weighter) if f.init}
+    again = type(weighter)(**options)
+    assert again == weighter  # by value
+    assert hash(again) == hash(weighter)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        weighter.mine = 1
+    weighting, _ = decide(weighter, *random_batch(0), level=level_of(name))
     assert isinstance(weighting, Weighting)
+
+
+@every_arm
+def test_text_describes_it(name):
+    """On the command line, in configuration files and in checkpoints a weighter is text."""
+    text = expressions.describe(ARMS[name], WEIGHTERS)
+    assert text is not None
+    assert expressions.construct(text, WEIGHTERS) == ARMS[name]
 
 
 def test_table_is_read_only():
@@ -65,96 +147,192 @@ def test_table_is_read_only():
         WEIGHTERS["mine"] = Static
 
 
-@every_arm
-@every_level
-def test_weights_are_finite_and_non_negative(weighter, level):
+@every_arm_and_level
+def test_weights_are_finite_and_non_negative(name, level):
     for seed in range(20):
-        (weights,), _ = run_weighter(weighter, [random_batch(seed)], level=level)
+        (weights,), _ = run_weighter(ARMS[name], [random_batch(seed)], level=level)
         assert np.isfinite(weights).all()
-        assert (weights >= 0).all()
+        assert name in NEGATIVE or (weights >= 0).all()
 
 
-@pytest.mark.parametrize("weighter", [arm for arm in ARMS.values() if arm != ARMS["static-weights"]])
-def test_objectives_permute_with_the_weights(weighter):
+@every_arm_and_level
+def test_advantages_are_finite(name, level):
+    """The whole way: signals, weighting, estimator, with some rewards missing and one objective unlearned."""
+    for seed in range(5):
+        rewards, group = random_batch(seed)
+        rewards[np.random.default_rng(seed).random(rewards.shape) < 0.2] = np.nan
+        rewards[:, 2] = 0.0
+        advantages = advantages_of(name, level, rewards, group, step=seed)
+        assert advantages.shape == group.shape
+        assert np.isfinite(advantages).all()
+
+
+@pytest.mark.parametrize("value", [0.0, 0.35, 1.0])
+@every_arm_and_level
+def test_a_saturated_batch_moves_nothing(name, level, value):
+    if name in NOT_SILENT:
+        pytest.skip(NOT_SILENT[name])
+    rewards, group = np.full((7, 3), value), np.repeat([0, 1], [3, 4])
+    np.testing.assert_array_equal(advantages_of(name, level, rewards, group), 0.0)
+
+
+@all_but(BY_POSITION)
+def test_objectives_permute_with_the_weights(name):
+    weighter, level = ARMS[name], level_of(name)
     rewards, group = random_batch(3)
     preference, low, high = np.array([1.0, 2.0, 3.0]), np.array([0, -1.0, -2.0]), np.array([1.0, 1.5, 2.0])
-    order = [2, 0, 1]
-    whole = weights_of(weighter, rewards, group, preference=preference, low=low, high=high)
-    permuted = weights_of(
-        weighter, rewards[:, order], group, preference=preference[order], low=low[order], high=high[order]
-    )
-    np.testing.assert_allclose(permuted, whole[..., order], rtol=1e-12)
+    order, extra = np.array([2, 0, 1]), measured(weighter.needs, 3)
+    swapped = {"preference": preference[order], "low": low[order], "high": high[order], **permuted(extra, order)}
+    whole, _ = decide(weighter, rewards, group, level=level, preference=preference, low=low, high=high, **extra)
+    other, _ = decide(weighter, rewards[:, order], group, level=level, **swapped)
+    weights, scale, combined = rows_of_weights(whole, rewards, group)
+    for got, expected in zip(
+        rows_of_weights(other, rewards[:, order], group), (weights[:, order], scale, combined), strict=True
+    ):
+        np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-12)
 
 
-@every_arm
-def test_the_order_of_responses_does_not_matter(weighter):
+@all_but(ORDERED)
+def test_the_order_of_responses_does_not_matter(name):
+    weighter, level = ARMS[name], level_of(name)
     rewards, group = random_batch(4)
     order = np.random.default_rng(0).permutation(len(group))
-    np.testing.assert_allclose(
-        weights_of(weighter, rewards[order], group[order]), weights_of(weighter, rewards, group), rtol=1e-12
-    )
+    whole = rows_of_weights(decide(weighter, rewards, group, level=level)[0], rewards, group)
+    other = decide(weighter, rewards[order], group[order], level=level)[0]
+    for got, expected in zip(rows_of_weights(other, rewards[order], group[order]), whole, strict=True):
+        np.testing.assert_allclose(got, expected[order], rtol=1e-12, atol=1e-12)
 
 
 @every_arm
-def test_state_survives_a_checkpoint(weighter):
+def test_state_survives_a_checkpoint(name):
     """Two steps, through JSON and back, two more: the same as four in a row."""
     steps = [random_batch(seed) for seed in range(4)]
-    straight, _ = run_weighter(weighter, steps)
-    first, state = run_weighter(weighter, steps[:2])
-    second, _ = run_weighter(weighter, steps[2:], state=json_round_trip(state))
+    weighter, level = ARMS[name], level_of(name)
+    straight, last = run_weighter(weighter, steps, level=level)
+    first, state = run_weighter(weighter, steps[:2], level=level)
+    second, resumed = run_weighter(weighter, steps[2:], level=level, state=json_round_trip(state), first_step=2)
     for expected, got in zip(straight, first + second, strict=True):
         np.testing.assert_array_equal(got, expected)
+    assert json_round_trip(resumed) == json_round_trip(last)
 
 
 @every_arm
-def test_a_call_changes_neither_signals_nor_state(weighter):
-    steps = [random_batch(seed) for seed in range(2)]
-    _, state = run_weighter(weighter, steps)
+def test_state_is_flat(name):
+    _, state = run_weighter(ARMS[name], [random_batch(seed) for seed in range(2)], level=level_of(name))
+    assert isinstance(state, Mapping)
+    for key, value in state.items():
+        assert isinstance(key, str)
+        assert not isinstance(value, Mapping), key
+
+
+@every_arm
+def test_a_call_changes_neither_signals_nor_state(name):
+    weighter, level = ARMS[name], level_of(name)
+    _, state = run_weighter(weighter, [random_batch(seed) for seed in range(2)], level=level)
     before = json_round_trip(state)
-    assert_untouched(lambda rewards, group: weighter(signals(rewards, group), state), *random_batch(9))
+    call = functools.partial(decide, weighter, state=state, level=level, step=2)
+    assert_untouched(call, *random_batch(9))
     assert json_round_trip(state) == before
 
 
 @every_arm
-def test_missing_rewards_are_left_out(weighter):
+def test_a_call_repeats(name):
+    """The same signals and state give the same decision: nothing is hidden, and no global random state is read."""
+    weighter, level = ARMS[name], level_of(name)
+    rewards, group = random_batch(2)
+    decisions = []
+    for seed in range(2):
+        np.random.seed(seed)  # noqa: NPY002  # the global state is what must not matter
+        decisions.append(rows_of_weights(decide(weighter, rewards, group, level=level, step=3)[0], rewards, group))
+    for first, second in zip(*decisions, strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+@all_but(MISSING_COUNTS)
+def test_missing_rewards_are_left_out(name):
     """An objective that applies to some responses weighs as it does on those alone."""
+    weighter, level = ARMS[name], level_of(name)
     rewards, group = random_batch(5)
     absent = np.random.default_rng(1).random(len(group)) < 0.3
     absent[np.unique(group, return_index=True)[1]] = False  # no group loses all its members
     patchy = rewards.copy()
     patchy[absent] = np.nan
-    np.testing.assert_allclose(
-        weights_of(weighter, patchy, group), weights_of(weighter, rewards[~absent], group[~absent]), rtol=1e-12
-    )
+    with_absent = rows_of_weights(decide(weighter, patchy, group, level=level)[0], patchy, group)
+    alone = decide(weighter, rewards[~absent], group[~absent], level=level)[0]
+    for got, expected in zip(with_absent, rows_of_weights(alone, rewards[~absent], group[~absent]), strict=True):
+        np.testing.assert_allclose(got[~absent], expected, rtol=1e-12)
 
 
-@every_arm
+@every_arm_and_level
+def test_an_objective_missing_from_the_batch_gives_finite_weights(name, level):
+    rewards, group = random_batch(5)
+    rewards[:, 1] = np.nan
+    weighting, state = decide(ARMS[name], rewards, group, level=level)
+    weighting, _ = decide(ARMS[name], *random_batch(6), level=level, state=state, step=1)
+    assert np.isfinite(weighting.weights).all()
+
+
+@all_but(BY_POSITION, NOT_ONE)
 @every_level
-def test_one_objective(weighter, level):
-    if weighter == ARMS["static-weights"]:
-        weighter = Static([0.4])
+def test_one_objective_weighs_one(name, level):
+    if ONE_LEVEL.get(name, level) != level:
+        pytest.skip(f"{name} works at the other level alone")
     rewards, group = random_batch(6, k=1)
-    (weights,), _ = run_weighter(weighter, [(rewards, group)], level=level)
-    np.testing.assert_allclose(weights, 0.4 if isinstance(weighter, Static) and weighter.weights else 1.0, rtol=1e-6)
+    (weights,), _ = run_weighter(ARMS[name], [(rewards, group)], level=level)
+    np.testing.assert_allclose(weights, 1.0, rtol=1e-6)
 
 
-@every_arm
+@all_but(BY_POSITION, NOT_SIGN_PRESERVING)
+@every_level
+def test_one_objective_keeps_the_sign_of_the_advantages(name, level):
+    if ONE_LEVEL.get(name, level) != level:
+        pytest.skip(f"{name} works at the other level alone")
+    rewards, group = random_batch(6, k=1)
+    estimator = combine_rewards(group_zscore) if level == "reward" else combine_advantages(group_zscore)
+    weighting, _ = decide(ARMS[name], rewards, group, level=level)
+    expected = estimator(rewards, group, Weighting(np.ones(1)))
+    np.testing.assert_array_equal(np.sign(estimator(rewards, group, weighting).round(9)), np.sign(expected.round(9)))
+
+
+@every_arm_and_level
+@pytest.mark.parametrize("zero", [False, True])
 @pytest.mark.parametrize("value", [0.0, 0.35, 1.0])
-def test_a_batch_without_signal_gives_finite_weights(weighter, value):
-    (weights,), _ = run_weighter(weighter, [(np.full((7, 3), value), np.repeat([0, 1], [3, 4]))])
-    assert np.isfinite(weights).all()
+def test_a_batch_without_signal_gives_finite_weights(name, level, value, zero):
+    """Also where the gradients are zero, as they are in such a batch; and in the step after."""
+    weighter, flat = ARMS[name], np.full((7, 3), value)
+    extra = measured(weighter.needs, 3, zero=zero)
+    weighting, state = decide(weighter, flat, np.repeat([0, 1], [3, 4]), level=level, **extra)
+    assert np.isfinite(weighting.weights).all()
+    weighting, _ = decide(weighter, *random_batch(1), level=level, state=state, step=1)
+    assert np.isfinite(weighting.weights).all()
 
 
-@every_arm
-def test_preference_multiplies(weighter):
-    """Static and SAW: the weights themselves. DVAO: the share inside each group."""
+@pytest.mark.parametrize("name", [name for name, weighter in ARMS.items() if weighter.needs])
+def test_signals_may_be_absent(name):
+    """Between measurements, and before the first, the optional signals are None."""
+    weighter, level = ARMS[name], level_of(name)
+    nothing = dict.fromkeys(("gramian", "influence", "realised", "validation"))
+    state = None
+    for step, extra in enumerate((nothing, {}, nothing)):
+        weighting, state = decide(weighter, *random_batch(step), state=state, level=level, step=step, **extra)
+        assert np.isfinite(weighting.weights).all()
+        assert np.any(weighting.weights)
+
+
+@all_but(PREFERENCE_ELSEWHERE)
+def test_preference_multiplies(name):
+    """The weights themselves, or, for `SHARES`, the share of each objective in a response's weights."""
+    weighter, level = ARMS[name], level_of(name)
     rewards, group = random_batch(7)
     preference = np.array([0.5, 2.0, 0.0])
-    plain = weights_of(weighter, rewards, group)
+    plain, _, _ = rows_of_weights(decide(weighter, rewards, group, level=level)[0], rewards, group)
+    decided, _ = decide(weighter, rewards, group, level=level, preference=preference)
+    got, _, _ = rows_of_weights(decided, rewards, group)
     expected = plain * preference
-    if isinstance(weighter, DVAOWeights):
+    if name in SHARES:
         expected /= expected.sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(weights_of(weighter, rewards, group, preference=preference), expected, rtol=1e-12)
+        got = got / got.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-12)
 
 
 # ------------------------------------------------------------------------------------------------------------- static
