@@ -1,6 +1,7 @@
 """`Sampling`, the common part of `Policy`, and which policy `load_policy` makes."""
 
 import copy
+import json
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from llm_morl_agents.policies.llama import LlamaPolicy
 from llm_morl_agents.policies.load import load_policy
 from llm_morl_agents.policies.tiny import new_tiny_model, save_tiny
 from llm_morl_agents.policy import Sampling, draw_uniforms
+from llm_morl_env import make_task
 from llm_morl_env.tokenizer import TextTokenizer
 
 torch.set_num_threads(1)
@@ -71,6 +73,54 @@ def test_load_policy_chooses_the_engine(directory):
     assert type(load_policy(directory, dtype="bfloat16")) is HFPolicy
     with pytest.raises(ValueError, match=r"fast engine does not support.*not float32"):
         load_policy(directory, dtype="bfloat16", fast=True)
+
+
+def test_scratch_starts_near_the_uniform_distribution():
+    tokenizer = make_task("countsfront").tokenizer
+    policy = load_policy("scratch", tokenizer=tokenizer, seed=1)
+    assert type(policy) is LlamaPolicy
+    assert policy.vocab_size == tokenizer.vocab_size
+    prompts, index = policy.encode_prompts(["?"]), np.zeros(400, np.int64)
+    uniforms = draw_uniforms(np.random.default_rng(0), 400, 6)
+    drawn = policy.generate(prompts, index, Sampling(max_new_tokens=6), uniforms)
+    assert np.exp(drawn.logprobs[drawn.response_mask]).min() > 0.5 / tokenizer.vocab_size
+    assert np.exp(drawn.logprobs[drawn.response_mask]).max() < 2 / tokenizer.vocab_size
+    assert drawn.texts == tuple(
+        tokenizer.decode(ids[mask].tolist()) for ids, mask in zip(drawn.response_ids, drawn.response_mask, strict=True)
+    )
+
+
+@pytest.mark.parametrize("named", ["letters-3", "file", "directory", "other", None])
+def test_scratch_is_made_again_from_its_options(named, tmp_path):
+    file = make_task("countsfront").tokenizer.path
+    other = tmp_path / "letters.json"
+    other.write_bytes(file.read_bytes())
+    tokenizer = {"file": file, "directory": file.parent, "other": other}.get(named, named)
+    first = load_policy("scratch", tokenizer=tokenizer, seed=3, sizes={"hidden_size": 16, "layers": 2})
+    assert first.name_or_path == "scratch"
+    options = json.loads(json.dumps(first.load_options))
+    assert options["tokenizer"] == {None: None, "other": str(other)}.get(named, "letters-3")
+    second = load_policy("scratch", **options)
+    assert second.load_options == options
+    one, two = first.state_tensors(), second.state_tensors()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    changed = load_policy("scratch", **{**options, "seed": 4}).state_tensors()
+    assert not all(torch.equal(one[name], changed[name]) for name in one)
+    first.save_pretrained(tmp_path / "saved")
+    saved = load_policy(tmp_path / "saved")
+    assert saved.encode_prompts(["abc?"]) == first.encode_prompts(["abc?"])
+    assert (tmp_path / "saved" / "tokenizer.json").is_file()
+
+
+def test_options_of_scratch_belong_to_it(directory):
+    for options in ({"tokenizer": "letters-3"}, {"seed": 0}, {"sizes": {"layers": 1}}):
+        with pytest.raises(ValueError, match=rf"load_policy\({next(iter(options))}=.* belongs to source='scratch'"):
+            load_policy(directory, **options)
+    with pytest.raises(ValueError, match=r"confidence=\) must be above 0, got 0"):
+        load_policy("scratch", tokenizer="letters-3", sizes={"confidence": 0})
+    half = load_policy("scratch", tokenizer="letters-3", dtype="bfloat16")
+    assert next(half.model.parameters()).dtype == torch.bfloat16
+    assert type(half) is HFPolicy
 
 
 def test_load_options_make_the_same_policy_again(directory):

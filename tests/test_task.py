@@ -113,6 +113,46 @@ def test_scores_are_float32_inside_the_bounds() -> None:
     assert not np.shares_memory(scores, task.score([task[0]], ["x"]))
 
 
+def halve(rewards: Any, rng: np.random.Generator) -> Any:
+    return rewards * 0.5
+
+
+def shake(rewards: Any, rng: np.random.Generator) -> Any:
+    return rewards + rng.random(rewards.shape)
+
+
+def test_perturbations_come_in_order_and_before_the_bounds() -> None:
+    task = make(perturbations=(shake, halve))
+    expected = (np.array([[1 / 3, 1.0], [1 / 3, -1.0]]) + np.random.default_rng(5).random((2, 2))) * 0.5
+    expected = np.clip(expected, task.rewards.low, task.rewards.high)
+    scores = task.score([task[0]] * 2, ["train 0", "no"], rng=np.random.default_rng(5))
+    np.testing.assert_allclose(scores, expected, rtol=1e-6)
+    with pytest.raises(ValueError, match=r"task 'echo' has perturbations, so score needs rng=, got None"):
+        task.score([task[0]], ["no"])
+
+
+def test_without_perturbations_no_number_is_drawn() -> None:
+    rng = np.random.default_rng(5)
+    before = rng.bit_generator.state
+    make().score([make()[0]], ["no"], rng=rng)
+    assert rng.bit_generator.state == before
+
+
+def count_problems(problems: Any) -> Any:
+    return np.full((1, 2), float(len(problems)))
+
+
+def test_front_is_that_of_the_problems_shown() -> None:
+    task = make(front=count_problems)
+    assert task.pareto_front().tolist() == [[7, 7]]
+    assert task.with_split("eval").pareto_front().tolist() == [[3, 3]]
+    assert task[2:4].pareto_front(gamma=1).tolist() == [[2, 2]]
+    with pytest.raises(ValueError, match=r"task 'echo': the front is known without discount only, got gamma=0\.9"):
+        task.pareto_front(gamma=0.9)
+    with pytest.raises(ValueError, match="task 'echo' has no known Pareto front"):
+        make().pareto_front()
+
+
 def test_pickles() -> None:
     task = make()
     again = pickle.loads(pickle.dumps(task.with_split("eval")))
