@@ -26,8 +26,14 @@ from properties import (
 from llm_morl_agents import expressions
 from llm_morl_agents.advantages import combine_advantages, combine_rewards, group_zscore
 from llm_morl_agents.weighters import (
+    CTWA,
+    DARA,
+    ENCORE,
+    GD2PO,
+    SAMRPO,
     SAW,
     WEIGHTERS,
+    CorrGRPO,
     DVAOWeights,
     Objectives,
     ProportionalFair,
@@ -51,23 +57,38 @@ ARMS = {
     "saw-released": SAW(released=True),
     "saw-released-ema": SAW(released=True, ema=0.7),
     "dvao-unit": DVAOWeights(unit_interval=True),
+    "sa_mrpo-gdpo": SAMRPO(gamma=0.0),
+    "gd2po-snr": GD2PO(mode="snr"),
+    "dara-asymmetric": DARA(asymmetric=True),
+    "ctwa-targets": CTWA(targets=(0.5, 0.4, 0.3), learning_rate=0.5, gate=(1.0, 0.95, 0.45)),
+    "encore-distinct": ENCORE(bins=None),
+    "corr_grpo-paper": CorrGRPO(max_scale=None),
     "proportional_fair-running": ProportionalFair(decay=0.5),
 }
 # Where a property does not hold, the row is named here with the reason.
 
 #: Rows that work at one level alone.
-ONE_LEVEL: dict[str, str] = {}
+ONE_LEVEL: dict[str, str] = {
+    "dara-asymmetric": "advantage",
+}
 #: Rows whose options or draws belong to the objectives by position.
-BY_POSITION = {"static-weights": "a weight for each objective"}
+BY_POSITION = {
+    "static-weights": "a weight for each objective",
+    "ctwa-targets": "a target for each objective",
+}
 #: Rows whose weights of each response are shares: the preference changes them by ratio only.
 SHARES = {"dvao", "dvao-unit", "proportional_fair", "proportional_fair-running"}
 #: Rows that take the preference in another way, or not at all.
-PREFERENCE_ELSEWHERE: dict[str, str] = {}
+PREFERENCE_ELSEWHERE: dict[str, str] = {
+    "gd2po": "an objective of preference 0 vetoes nothing",
+    "gd2po-snr": "an objective of preference 0 vetoes nothing",
+}
 #: Rows that may give an only objective another weight than 1.
 NOT_ONE = {
     "static-weights": "as the user says",
     "proportional_fair": "a group weighs by its std",
     "proportional_fair-running": "a group weighs by its std",
+    "sa_mrpo": "weighs less as it saturates",
 }
 #: Rows that may turn the advantage of a response round under one objective.
 NOT_SIGN_PRESERVING: dict[str, str] = {}

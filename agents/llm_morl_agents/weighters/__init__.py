@@ -6,20 +6,43 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from .base import NEEDS, Level, Objectives, Signals, State, Weighter, Weighting
+from .corr_grpo import CorrGRPO
+from .ctwa import CTWA
+from .dara import DARA
 from .dvao import DVAOWeights
+from .encore import ENCORE
+from .gd2po import GD2PO
 from .proportional_fair import ProportionalFair
+from .sa_mrpo import SAMRPO
 from .saw import SAW, StageAwareWeighter
 from .static import Static
 
 #: Every weighter by the name that the command line uses; the class is called with keyword options. Read-only.
 WEIGHTERS: Mapping[str, type[Weighter]] = MappingProxyType(
-    {"static": Static, "saw": SAW, "dvao": DVAOWeights, "proportional_fair": ProportionalFair}
+    {
+        "static": Static,
+        "saw": SAW,
+        "dvao": DVAOWeights,
+        "sa_mrpo": SAMRPO,
+        "gd2po": GD2PO,
+        "encore": ENCORE,
+        "dara": DARA,
+        "ctwa": CTWA,
+        "corr_grpo": CorrGRPO,
+        "proportional_fair": ProportionalFair,
+    }
 )
 
 __all__ = [
+    "CTWA",
+    "DARA",
+    "ENCORE",
+    "GD2PO",
     "NEEDS",
+    "SAMRPO",
     "SAW",
     "WEIGHTERS",
+    "CorrGRPO",
     "DVAOWeights",
     "Level",
     "Objectives",
