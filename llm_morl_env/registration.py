@@ -29,6 +29,7 @@ TASKS: Mapping[str, str] = MappingProxyType(
         "countsfront": "llm_morl_env.tasks.counts_front:counts_front_task",
         "dentfront": "llm_morl_env.tasks.dent_front:dent_front_task",
         "contextfront": "llm_morl_env.tasks.context_front:context_front_task",
+        "unlock": "llm_morl_env.tasks.unlock:unlock_task",
     }
 )
 #: Environments of one episode at a time, by ``view=``.
@@ -44,6 +45,7 @@ IDS: Mapping[str, str] = MappingProxyType(
         "CountsFront-MO-v0": "countsfront",
         "DentFront-MO-v0": "dentfront",
         "ContextFront-MO-v0": "contextfront",
+        "Unlock-MO-v0": "unlock",
     }
 )
 #: Second names, in MO-Gymnasium's habit of lower case.
