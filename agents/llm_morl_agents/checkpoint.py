@@ -1,6 +1,7 @@
 """Checkpoints: everything that continuing needs, in one ``.safetensors`` file with a JSON header. No pickle.
 
-Tensors: the policy's trainable parameters, the optimizer's moments, and the arrays of the weighter's state. The JSON
+Tensors: the policy's trainable parameters, the optimizer's moments, the arrays of the weighter's state, and the gain of
+the last step where the weighter needs it. The JSON
 (in the file's metadata, key ``agent``): class, constructor's options, counters, objectives, the weighter as text, the
 rest of its state. Every random stream is a function of the seed and the counters (`llm_morl_agents.rollout.stream`), so
 these are the state of the streams. Written to a temporary file beside the target, then renamed.
@@ -56,6 +57,8 @@ def save(agent: GroupedPG, path: str | Path) -> Path:
             tensors[f"weighter/{key}"] = torch.from_numpy(np.array(value, order="C"))
         else:
             plain_state[key] = value
+    if agent.realised is not None:
+        tensors["realised"] = torch.from_numpy(np.array(agent.realised))
     header = {
         "format": FORMAT,
         "class": type(agent).__name__,
@@ -143,6 +146,7 @@ def load(
     _load_optimizer(agent, _below("optimizer", tensors))
     arrays = {key: t.numpy() for key, t in _below("weighter", tensors).items()}
     agent.weighter_state = {**header["weighter_state"], **arrays}
+    agent.realised = tensors["realised"].numpy() if "realised" in tensors else None
     agent.step_count, agent.predict_count = header["step_count"], header["predict_count"]
     agent.horizon = header["horizon"]
     return agent

@@ -21,7 +21,7 @@ class Evaluation:
     Args:
         objectives: K names.
         greedy_rewards: float64 (n, K); NaN where greedy decoding was left out.
-        sampled_rewards: float64 (n, K), one sample a problem at the agent's temperature.
+        sampled_rewards: float64 (n, K), one sample a problem at the agent's temperature; NaN where it was left out.
     """
 
     objectives: tuple[str, ...]
@@ -71,6 +71,7 @@ def evaluate_policy(
     split: str,
     generator: np.random.Generator,
     greedy: bool = True,
+    sampled: bool = True,
 ) -> Evaluation:
     """Score one greedy and one sampled response to each of the first ``n_problems`` problems of a split.
 
@@ -85,18 +86,23 @@ def evaluate_policy(
         split: Of the environment's task.
         generator: Draws the samples.
         greedy: False leaves greedy decoding out; its rewards are then NaN.
+        sampled: False leaves sampling out, likewise.
+
+    Raises:
+        ValueError: If there are no problems to score, or both ways of decoding are left out.
     """
     if n_problems < 1:
         raise ValueError(f"n_problems must be at least 1, got {n_problems}")
+    if not (greedy or sampled):
+        raise ValueError("evaluate_policy: greedy=False and sampled=False leave nothing to measure")
     names = tuple(env.unwrapped.objective_names)  # type: ignore[attr-defined]  # not in Gymnasium
     task = getattr(env.unwrapped, "task", None)
     if task is not None:
         n_problems = min(n_problems, len(task.with_split(split)))
     uniforms = draw_uniforms(generator, n_problems, sampling.max_new_tokens)
     decodings = {False: sampling, True: replace(sampling, greedy=True)}
-    scores: dict[bool, list[NDArray[np.float64]]] = {
-        is_greedy: [] for is_greedy in decodings if greedy or not is_greedy
-    }
+    wanted = {False: sampled, True: greedy}
+    scores: dict[bool, list[NDArray[np.float64]]] = {is_greedy: [] for is_greedy in decodings if wanted[is_greedy]}
     for start in range(0, n_problems, env.num_envs):
         problems = np.arange(start, min(start + env.num_envs, n_problems))
         prompt_ids = policy.encode_prompts(_prompts(env, problems, split))
@@ -105,8 +111,9 @@ def evaluate_policy(
                 prompt_ids, np.arange(len(problems)), decodings[is_greedy], uniforms[problems]
             ).texts
             rewards.append(_score(env, problems, split, texts))
-    sampled = np.concatenate(scores[False])
-    return Evaluation(names, np.concatenate(scores[True]) if greedy else np.full_like(sampled, np.nan), sampled)
+    unmeasured = np.full((n_problems, len(names)), np.nan)
+    found = {is_greedy: np.concatenate(rewards) for is_greedy, rewards in scores.items()}
+    return Evaluation(names, found.get(True, unmeasured), found.get(False, unmeasured))
 
 
 def _chunks(env: VectorEnv[Any, Any, Any], problems: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:

@@ -25,6 +25,7 @@ from llm_morl_agents.policy import Policy, Sampling, draw_uniforms
 from llm_morl_agents.report import StepReport
 from llm_morl_agents.rollout import derived_seed, objectives_of, rollout, stream
 from llm_morl_agents.settings import Settings
+from llm_morl_agents.signals import Meter, check_needs, probe_of
 from llm_morl_agents.update import update
 from llm_morl_agents.weighters import Signals, State, Static, Weighter, Weighting
 
@@ -54,7 +55,7 @@ class GroupedPG:
 
     Raises:
         ValueError: If the weighter's per-group sizes would be undone by the estimator's whitening, it needs a signal
-            that this agent does not give, or a value is out of its range.
+            that does not exist or that its probe does not allow, or a value is out of its range.
         TypeError: If the environment has no vector rewards, or a setting is unknown.
     """
 
@@ -86,13 +87,11 @@ class GroupedPG:
                 f"{type(self.weighter).__name__} makes the size of a group's advantages mean something, which batch "
                 "whitening undoes; use the DVAO agent, or pass allow_whiten=True to combine them all the same"
             )
-        if self.weighter.needs:
-            needed = sorted(self.weighter.needs)
-            raise ValueError(
-                f"{type(self.weighter).__name__} needs the signals {needed}, which this agent does not give"
-            )
+        check_needs(self.weighter, policy)
         self.allow_whiten = allow_whiten
         self.weighter_state: State = self.weighter.init(self.objectives)
+        #: (K,) gain of the last step, where the weighter needs it in the next.
+        self.realised: NDArray[np.float64] | None = None
         self.optimizer = torch.optim.AdamW(
             list(policy.trainable_parameters().values()),
             lr=self.settings.learning_rate,
@@ -114,6 +113,19 @@ class GroupedPG:
     def _sampling(self, *, greedy: bool = False) -> Sampling:
         return self.settings.sampling(default_max_new_tokens=self.max_response_tokens, greedy=greedy)
 
+    @property
+    def meter(self) -> Meter:
+        """What measures the signals that the weighter needs."""
+        return Meter(
+            needs=self.weighter.needs,
+            probe=probe_of(self.weighter),
+            policy=self.policy,
+            env=self.env,
+            estimator=self.estimator,
+            settings=self.settings,
+            sampling=self._sampling(),
+        )
+
     def step(self) -> StepReport:
         """Take one training step."""
         started_cpu, started_wall = time.process_time(), time.perf_counter()
@@ -122,7 +134,8 @@ class GroupedPG:
             parameter_group["lr"] = learning_rate
         batch, rollouts = self._collect()
         started_weighing = time.process_time()
-        weighting, state = self._weigh(batch)
+        measured = self.meter.before_update(self.step_count, batch)
+        weighting, state = self._weigh(batch, realised=self.realised, **measured)
         weighter_seconds = time.process_time() - started_weighing
         advantages = self.estimator(batch.rewards, batch.group, weighting, lengths=batch.lengths)
         updated = update(
@@ -135,6 +148,9 @@ class GroupedPG:
             constant_length=self._sampling().max_new_tokens,
             generator=stream(self.seed, "shuffle", self.step_count),
         )
+        started_weighing = time.process_time()
+        self.realised = self.meter.after_update(self.step_count, batch)
+        weighter_seconds += time.process_time() - started_weighing
         weights, scale = weighting.rows(batch.group, len(self.objectives))  # (N, K), (N,)
         report = StepReport(
             step=self.step_count,
@@ -190,8 +206,12 @@ class GroupedPG:
         )
 
     def _informative(self, batch: RolloutBatch) -> RolloutBatch | None:
-        """The groups in which any objective of non-zero weight varies; None if there are none."""
-        weighting, _ = self._weigh(batch)
+        """The groups in which any objective of non-zero weight varies; None if there are none.
+
+        A weighter that needs signals has no weights yet, since they are measured on the final batch alone: there the
+        preference decides.
+        """
+        weighting = Weighting(self.preference) if self.weighter.needs else self._weigh(batch)[0]
         weights = np.abs(weighting.rows(batch.group, len(self.objectives))[0])  # (N, K)
         used = np.zeros((len(batch.prompt_ids), len(self.objectives)), dtype=np.bool_)
         np.logical_or.at(used, batch.prompt_index, weights > 0)
@@ -199,7 +219,7 @@ class GroupedPG:
         rows = np.flatnonzero(np.take(varies, batch.prompt_index)).astype(np.int64)
         return batch.select(rows) if len(rows) else None
 
-    def _weigh(self, batch: RolloutBatch) -> tuple[Weighting, State]:
+    def _weigh(self, batch: RolloutBatch, **measured: NDArray[np.float64] | None) -> tuple[Weighting, State]:
         signals = Signals(
             rewards=batch.rewards,
             group=batch.group,
@@ -208,6 +228,7 @@ class GroupedPG:
             preference=self.preference,
             level=self.estimator.level,
             step=self.step_count,
+            **measured,
         )
         return self.weighter(signals, self.weighter_state)
 

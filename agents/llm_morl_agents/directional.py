@@ -1,0 +1,172 @@
+"""Scores of responses, and their derivative along a direction in the space of the parameters.
+
+The score ``s_i`` of response i is the sum of its tokens' log-probabilities. Its derivative ``d s_i(theta + h v) / dh``
+at h = 0 is an inner product of ``grad s_i`` and ``v`` that costs one pass for all responses together, where a backward
+pass for each would be needed to know the gradients.
+
+Shapes: N responses. The policy is left as it was: other tensors take the place of its parameters during a call.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.autograd import forward_ad
+from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from llm_morl_agents.batch import RolloutBatch
+from llm_morl_agents.policy import Policy
+
+Direction = Mapping[str, torch.Tensor]
+
+_FORWARD_AD: Any = forward_ad  # torch leaves it untyped
+
+
+def scores(policy: Policy, batch: RolloutBatch, temperature: float) -> torch.Tensor:
+    """``s_i``, (N,), differentiable with respect to the parameters."""
+    stats = policy.token_stats(
+        batch.prompt_ids, batch.prompt_index, batch.response_ids, batch.response_mask, temperature=temperature
+    )
+    return stats.logprobs.sum(dim=1)  # masked tokens are 0
+
+
+def score_slopes(
+    policy: Policy,
+    batches: Sequence[RolloutBatch],
+    direction: Direction,
+    temperature: float,
+    *,
+    method: Literal["auto", "forward", "finite"] = "auto",
+) -> list[NDArray[np.float64]]:
+    """``d s_i(theta + h direction) / dh`` at h = 0, one float64 (N,) for each batch.
+
+    ``"forward"``: forward-mode differentiation under the plain attention kernel (the fused ones lack it), as exact as a
+    backward pass. ``"finite"``: the central difference of two forward passes, in float32 at least, for models with an
+    operation that has no forward mode; see `finite_step`. ``"auto"``: forward, or finite where that is refused.
+
+    Args:
+        policy: Reads its parameters from ``policy.model``.
+        batches: Held in memory one after the other.
+        direction: Tangents by name of a trainable parameter; those that are missing are 0.
+        temperature: Divides the logits.
+        method: As above.
+
+    Raises:
+        NotImplementedError: Under ``"forward"``, if an operation of the model has no forward mode.
+    """
+    if not any(bool(tangent.any()) for tangent in direction.values()):
+        return [np.zeros(len(batch)) for batch in batches]
+    derivative = _finite if method == "finite" else _forward
+    try:
+        found = list(derivative(policy, batches, direction, temperature))
+    except NotImplementedError:  # what torch raises for an operation without forward mode
+        if method == "forward":
+            raise
+        found = list(_finite(policy, batches, direction, temperature))
+    return [slope.double().cpu().numpy() for slope in found]
+
+
+def wide(tensor: torch.Tensor) -> torch.Tensor:
+    """Detached, in float32 at least: sums over micro-batches and small steps are lost in half precision."""
+    return tensor.detach().to(torch.promote_types(tensor.dtype, torch.float32))
+
+
+class _Scorer(torch.nn.Module):
+    """Lets `functional_call` put other tensors in the place of the policy's parameters."""
+
+    def __init__(self, policy: Policy) -> None:
+        super().__init__()
+        self.model = policy.model
+        self.policy = policy
+
+    def forward(self, batch: RolloutBatch, temperature: float) -> torch.Tensor:
+        """``s_i``, (N,)."""
+        return scores(self.policy, batch, temperature)
+
+    def at(self, tensors: Mapping[str, torch.Tensor], batch: RolloutBatch, temperature: float) -> torch.Tensor:
+        """The same with these tensors as the model's parameters, by every name they go by; the others stay."""
+        named = {f"model.{name}": tensor for name, tensor in tensors.items()}
+        found: torch.Tensor = functional_call(self, named, (batch, temperature), tie_weights=False)
+        return found
+
+
+def _aliases(policy: Policy, direction: Direction) -> dict[str, tuple[str, torch.Tensor]]:
+    """Every name of the parameters in the direction, with the parameter's own name and its part of the direction there.
+
+    The parts of one parameter differ where an embedding has a padding row: autograd gives that row no gradient as an
+    input, only as an output where the weights are tied. So does a derivative along a direction then, or it would be of
+    another function than the one that is trained.
+    """
+    own_name = {id(p): name for name, p in policy.model.named_parameters()}
+    padding = {
+        f"{name}.weight" if name else "weight": module.padding_idx
+        for name, module in policy.model.named_modules()
+        if isinstance(module, torch.nn.Embedding) and module.padding_idx is not None
+    }
+    parts = {}
+    for name, p in policy.model.named_parameters(remove_duplicate=False):
+        own = own_name[id(p)]
+        if own in direction:
+            part = direction[own]
+            if name in padding:
+                part = part.clone()
+                part[padding[name]] = 0.0
+            parts[name] = (own, part)
+    return parts
+
+
+def _forward(
+    policy: Policy, batches: Sequence[RolloutBatch], direction: Direction, temperature: float
+) -> Iterator[torch.Tensor]:
+    parameters, scorer, ad = policy.trainable_parameters(), _Scorer(policy), _FORWARD_AD
+    aliases = _aliases(policy, direction)
+    for batch in batches:
+        # The fused attention kernels have no forward mode; the plain one has.
+        with torch.no_grad(), ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
+            duals = {
+                name: ad.make_dual(parameters[own].detach(), tangent.to(parameters[own].dtype))
+                for name, (own, tangent) in aliases.items()
+            }
+            unpacked = ad.unpack_dual(scorer.at(duals, batch, temperature))
+            yield torch.zeros_like(unpacked.primal) if unpacked.tangent is None else unpacked.tangent
+
+
+def finite_step(norm: float, direction_norm: float, dtype: torch.dtype) -> float:
+    """The step h of the central difference: ``h |direction| = 6e-3 eps^(1/3) |parameters|``, eps the type's rounding.
+
+    The rounding error falls and the truncation error rises as h and h^2; where they cross is proportional to
+    ``eps^(1/3)``. The factor was measured in float32 (3e-5 in all) on models of 5,000 and 430,000 parameters: relative
+    errors of the influences of 3e-5 to 5e-4, and within ten times of that for steps three times as long or as short.
+
+    >>> 2.9e-5 < finite_step(1.0, 1.0, torch.float32) < 3e-5
+    True
+    """
+    return float(6e-3 * torch.finfo(dtype).eps ** (1 / 3) * norm / direction_norm)
+
+
+def _finite(
+    policy: Policy, batches: Sequence[RolloutBatch], direction: Direction, temperature: float
+) -> Iterator[torch.Tensor]:
+    scorer, aliases = _Scorer(policy), _aliases(policy, direction)
+    own = {name: wide(p) for name, p in policy.model.named_parameters(remove_duplicate=False)}
+    norm = _norm([own[name] for name in direction]) or _norm(list(own.values()))  # fresh adapters may be all 0
+    dtype = next(iter(own.values())).dtype
+    step = finite_step(norm, _norm(list(direction.values())), dtype)
+    shifted = [
+        {**own, **{name: own[name] + sign * step * tangent for name, (_, tangent) in aliases.items()}}
+        for sign in (1, -1)
+    ]
+    with torch.no_grad():
+        for batch in batches:
+            up, down = (scorer.at(tensors, batch, temperature).double() for tensors in shifted)
+            yield (up - down) / (2 * step)
+
+
+def _norm(tensors: Sequence[torch.Tensor]) -> float:
+    return math.sqrt(sum(tensor.double().square().sum().item() for tensor in tensors))
