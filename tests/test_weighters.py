@@ -35,6 +35,7 @@ from llm_morl_agents.weighters import (
     WEIGHTERS,
     CorrGRPO,
     DVAOWeights,
+    GradientInfluence,
     Objectives,
     ProportionalFair,
     Signals,
@@ -64,6 +65,8 @@ ARMS = {
     "encore-distinct": ENCORE(bins=None),
     "corr_grpo-paper": CorrGRPO(max_scale=None),
     "proportional_fair-running": ProportionalFair(decay=0.5),
+    "gradient-jvp": GradientInfluence(mode="jvp", eta=1.0, mu=1.0, floor=0.1),
+    "gradient-realised": GradientInfluence(mode="realised", accumulate=2),
 }
 # Where a property does not hold, the row is named here with the reason.
 

@@ -12,6 +12,7 @@ from .dara import DARA
 from .dvao import DVAOWeights
 from .encore import ENCORE
 from .gd2po import GD2PO
+from .gradient import GradientInfluence
 from .proportional_fair import ProportionalFair
 from .sa_mrpo import SAMRPO
 from .saw import SAW, StageAwareWeighter
@@ -30,6 +31,7 @@ WEIGHTERS: Mapping[str, type[Weighter]] = MappingProxyType(
         "ctwa": CTWA,
         "corr_grpo": CorrGRPO,
         "proportional_fair": ProportionalFair,
+        "gradient": GradientInfluence,
     }
 )
 
@@ -44,6 +46,7 @@ __all__ = [
     "WEIGHTERS",
     "CorrGRPO",
     "DVAOWeights",
+    "GradientInfluence",
     "Level",
     "Objectives",
     "ProportionalFair",
