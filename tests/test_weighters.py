@@ -33,12 +33,18 @@ from llm_morl_agents.weighters import (
     SAMRPO,
     SAW,
     WEIGHTERS,
+    Clipped,
     CorrGRPO,
     DVAOWeights,
+    Floored,
+    Frozen,
     GradientInfluence,
     Objectives,
     ProportionalFair,
+    Replay,
+    Rescaled,
     Signals,
+    Smoothed,
     StageAwareWeighter,
     Static,
     Weighter,
@@ -50,14 +56,28 @@ from llm_morl_agents.weighters import (
 from llm_morl_agents.weighters.base import NEEDS
 from llm_morl_agents.weighters.saw import coefficient_of_variation
 
+#: Weighters with an option that has no default.
+WITHOUT_DEFAULTS = {"smoothed", "floored", "clipped", "rescaled", "frozen", "replay"}
 #: Every weighter of the table, with the options that change its state or formula.
 ARMS = {
-    **{name: weighter() for name, weighter in WEIGHTERS.items()},
+    **{name: weighter() for name, weighter in WEIGHTERS.items() if name not in WITHOUT_DEFAULTS},
     "static-weights": Static([0.5, 0.3, 0.2]),
     "saw-ema": SAW(ema=0.7),
     "saw-released": SAW(released=True),
     "saw-released-ema": SAW(released=True, ema=0.7),
     "dvao-unit": DVAOWeights(unit_interval=True),
+    "smoothed": Smoothed(SAW(ema=0.5), decay=0.8),
+    "floored": Floored(SAW(), floor=0.2),
+    "floored-groups": Floored(DVAOWeights()),
+    "clipped": Clipped(SAW(), low=0.9, high=1.05),
+    "clipped-groups": Clipped(DVAOWeights(), low=0.9, high=1.05),
+    "rescaled": Rescaled(SAW()),
+    "rescaled-groups": Rescaled(DVAOWeights(), total=1.0),
+    "nested": Smoothed(Floored(Smoothed(SAW(ema=0.5)))),
+    "frozen": Frozen([0.5, 0.3, 0.2], scale=0.7),
+    "smoothed-gradient": Smoothed(GradientInfluence(eta=1.0, mu=1.0)),
+    "rescaled-responses": Rescaled(GD2PO()),
+    "replay": Replay([[0.5, 0.3, 0.2], [1.0, 0.0, 2.0], [0.1, 0.2, 0.3]], scale=[1.0, 0.5, 0.7]),
     "sa_mrpo-gdpo": SAMRPO(gamma=0.0),
     "gd2po-snr": GD2PO(mode="snr"),
     "dara-asymmetric": DARA(asymmetric=True),
@@ -76,18 +96,30 @@ ONE_LEVEL: dict[str, str] = {
 }
 #: Rows whose options or draws belong to the objectives by position.
 BY_POSITION = {
+    "frozen": "a weight for each objective",
+    "replay": "a weight for each objective",
+    "random": "draws for each objective",
     "static-weights": "a weight for each objective",
     "ctwa-targets": "a target for each objective",
 }
 #: Rows whose weights of each response are shares: the preference changes them by ratio only.
-SHARES = {"dvao", "dvao-unit", "proportional_fair", "proportional_fair-running"}
+SHARES = {"rescaled", "rescaled-groups", "dvao", "dvao-unit", "proportional_fair", "proportional_fair-running"}
 #: Rows that take the preference in another way, or not at all.
 PREFERENCE_ELSEWHERE: dict[str, str] = {
+    "frozen": "recorded weights contain it",
+    "replay": "recorded weights contain it",
+    "floored": "even weights follow it too",
+    "floored-groups": "even weights follow it too",
+    "clipped": "the bounds follow it too",
+    "clipped-groups": "the bounds follow it too",
+    "rescaled-responses": "an objective of preference 0 vetoes nothing",
+    "nested": "even weights follow it too",
     "gd2po": "an objective of preference 0 vetoes nothing",
     "gd2po-snr": "an objective of preference 0 vetoes nothing",
 }
 #: Rows that may give an only objective another weight than 1.
 NOT_ONE = {
+    "rescaled-groups": "the total that the user asked for",
     "static-weights": "as the user says",
     "proportional_fair": "a group weighs by its std",
     "proportional_fair-running": "a group weighs by its std",

@@ -6,16 +6,22 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from .base import NEEDS, Level, Objectives, Signals, State, Weighter, Weighting
+from .clipped import Clipped
 from .corr_grpo import CorrGRPO
 from .ctwa import CTWA
 from .dara import DARA
 from .dvao import DVAOWeights
 from .encore import ENCORE
+from .floored import Floored
 from .gd2po import GD2PO
 from .gradient import GradientInfluence
 from .proportional_fair import ProportionalFair
+from .random_weights import RandomWeights
+from .recorded import Frozen, Replay
+from .rescaled import Rescaled
 from .sa_mrpo import SAMRPO
 from .saw import SAW, StageAwareWeighter
+from .smoothed import Smoothed
 from .static import Static
 
 #: Every weighter by the name that the command line uses; the class is called with keyword options. Read-only.
@@ -32,6 +38,13 @@ WEIGHTERS: Mapping[str, type[Weighter]] = MappingProxyType(
         "corr_grpo": CorrGRPO,
         "proportional_fair": ProportionalFair,
         "gradient": GradientInfluence,
+        "smoothed": Smoothed,
+        "floored": Floored,
+        "clipped": Clipped,
+        "rescaled": Rescaled,
+        "frozen": Frozen,
+        "replay": Replay,
+        "random": RandomWeights,
     }
 )
 
@@ -44,13 +57,20 @@ __all__ = [
     "SAMRPO",
     "SAW",
     "WEIGHTERS",
+    "Clipped",
     "CorrGRPO",
     "DVAOWeights",
+    "Floored",
+    "Frozen",
     "GradientInfluence",
     "Level",
     "Objectives",
     "ProportionalFair",
+    "RandomWeights",
+    "Replay",
+    "Rescaled",
     "Signals",
+    "Smoothed",
     "StageAwareWeighter",
     "State",
     "Static",

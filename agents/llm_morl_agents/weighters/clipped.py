@@ -1,0 +1,92 @@
+"""`Clipped`: bounds on how far weights may stray from even ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .base import Signals, State, Weighting
+from .wrapping import Wrapper
+
+
+def bounded(
+    weights: NDArray[np.float64], preference: NDArray[np.float64], low: float, high: float
+) -> NDArray[np.float64]:
+    """The nearest weights of the same sum whose ratio to even ones lies between the bounds.
+
+    With ``even_k = (sum_l w_l) p_k / sum_l p_l`` and ``u_k = w_k / even_k``: ``even_k clip(u_k + t, low, high)``, where
+    the one number t keeps the sum. That is the Euclidean projection of u, objectives counted by preference, onto the
+    bounds and the sum; the sum is piecewise linear in t, so t is exact. Clipping and renormalising instead would leave
+    the bounds again.
+
+    Args:
+        weights: (K,).
+        preference: (K,) non-negative; where it is 0 the weight is 0.
+        low: In [0, 1].
+        high: At least 1; may be inf.
+
+    Returns:
+        (K,); ``weights`` itself where the sum is not positive or every ratio lies inside already.
+
+    >>> bounded(np.array([2.8, 0.2, 0.0]), np.ones(3), 0.1, 2.0).round(6)
+    array([2. , 0.6, 0.4])
+    """
+    total = weights.sum()
+    counts = preference > 0
+    if not (total > 0 and counts.any()):
+        return weights
+    share = preference[counts] / preference.sum()
+    ratio = weights[counts] / (total * share)
+    if ((ratio >= low) & (ratio <= high)).all():
+        return weights
+    ends = np.concatenate([low - ratio, high - ratio, [0.0]])
+    shifts = np.sort(ends[np.isfinite(ends)])
+    sums = np.clip(ratio + shifts[:, None], low, high) @ share
+    shift = np.interp(1.0, sums, shifts)
+    out: NDArray[np.float64] = np.zeros_like(weights)
+    out[counts] = total * share * np.clip(ratio + shift, low, high)
+    return out
+
+
+@dataclass(frozen=True)
+class Clipped(Wrapper):
+    """No weight falls below ``low`` or rises above ``high`` times the mean weight; the sum stays.
+
+    What one objective gives up, the others get in equal parts, as far as their own bounds allow: `bounded`. Under a
+    preference p "even" means proportional to p. Weights inside the bounds are not touched, unlike under `Floored`. Rows
+    without any weight (flat groups of DVAO) stay so.
+
+    Args:
+        inner: Any weighter with non-negative weights.
+        low: Smallest multiple of the mean weight, in [0, 1].
+        high: Largest multiple, at least 1; None for no bound.
+
+    Raises:
+        ValueError: If a bound is out of range.
+
+    >>> from .static import Static
+    >>> rewards, ones = np.array([[0.0, 0.5], [1.0, 1.0]]), np.ones(2)
+    >>> signals = Signals(rewards, np.array([0, 0]), 0 * ones, ones, preference=ones, level="reward", step=0)
+    >>> Clipped(Static([4, 0]), low=0.1, high=1.5)(signals, {})[0].weights
+    array([3., 1.])
+    """
+
+    low: float = 0.0
+    high: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.low <= 1:
+            raise ValueError(f"Clipped(low=) must lie in [0, 1], got {self.low!r}")
+        if self.high is not None and not self.high >= 1:
+            raise ValueError(f"Clipped(high=) must be at least 1 or None, got {self.high!r}")
+
+    def __call__(self, signals: Signals, state: State) -> tuple[Weighting, State]:
+        """Weights of the inner shape; the state is the inner one."""
+        weighting, after = self._decide(signals, state)
+        high = np.inf if self.high is None else self.high
+        rows = np.atleast_2d(weighting.weights)
+        clipped = np.array([bounded(row, signals.preference, self.low, high) for row in rows])
+        return replace(weighting, weights=clipped.reshape(weighting.weights.shape)), after
