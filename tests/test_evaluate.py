@@ -82,3 +82,14 @@ def test_what_an_evaluation_says():
 def test_the_standard_error_of_one_problem_is_unknown():
     one = np.ones((1, 2))
     assert np.isnan(Evaluation(("a", "b"), one, one).sampled_standard_error).all()
+
+
+def test_samples_of_a_problem_are_averaged(policy, policy_directory):
+    env = make_env(policy_directory, num_envs=4, group_size=1)
+    result = evaluate(policy, env, 3, samples=5)
+    uniforms = draw_uniforms(np.random.default_rng(0), 15, 3)
+    draws = [expected_rewards(policy, PROBLEMS[:3], SAMPLING, uniforms[i : i + 3]) for i in range(0, 15, 3)]
+    np.testing.assert_allclose(result.sampled_rewards, np.mean(draws, axis=0), rtol=1e-6)
+    np.testing.assert_allclose(result.greedy_rewards, evaluate(policy, env, 3).greedy_rewards)
+    with pytest.raises(ValueError, match="samples must be at least 1, got 0"):
+        evaluate(policy, env, 3, samples=0)

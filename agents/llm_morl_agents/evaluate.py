@@ -21,7 +21,7 @@ class Evaluation:
     Args:
         objectives: K names.
         greedy_rewards: float64 (n, K); NaN where greedy decoding was left out.
-        sampled_rewards: float64 (n, K), one sample a problem at the agent's temperature; NaN where it was left out.
+        sampled_rewards: float64 (n, K), mean over a problem's samples at the agent's temperature; NaN where left out.
     """
 
     objectives: tuple[str, ...]
@@ -72,8 +72,9 @@ def evaluate_policy(
     generator: np.random.Generator,
     greedy: bool = True,
     sampled: bool = True,
+    samples: int = 1,
 ) -> Evaluation:
-    """Score one greedy and one sampled response to each of the first ``n_problems`` problems of a split.
+    """Score one greedy response and the mean of ``samples`` sampled ones to each of the first problems of a split.
 
     The environment shows a problem to the G rows of a group; one response is generated for it and handed in G times. So
     the cost is one generation a problem whatever G is, and generation runs on batches of N prompts, not of P = N / G.
@@ -87,33 +88,35 @@ def evaluate_policy(
         generator: Draws the samples.
         greedy: False leaves greedy decoding out; its rewards are then NaN.
         sampled: False leaves sampling out, likewise.
+        samples: Sampled responses to each problem, whose rewards are averaged: with few problems one says little.
 
     Raises:
-        ValueError: If there are no problems to score, or both ways of decoding are left out.
+        ValueError: If there are no problems or samples to score, or both ways of decoding are left out.
     """
     if n_problems < 1:
         raise ValueError(f"n_problems must be at least 1, got {n_problems}")
+    if samples < 1:
+        raise ValueError(f"samples must be at least 1, got {samples}")
     if not (greedy or sampled):
         raise ValueError("evaluate_policy: greedy=False and sampled=False leave nothing to measure")
     names = tuple(env.unwrapped.objective_names)  # type: ignore[attr-defined]  # not in Gymnasium
     task = getattr(env.unwrapped, "task", None)
     if task is not None:
         n_problems = min(n_problems, len(task.with_split(split)))
-    uniforms = draw_uniforms(generator, n_problems, sampling.max_new_tokens)
-    decodings = {False: sampling, True: replace(sampling, greedy=True)}
-    wanted = {False: sampled, True: greedy}
-    scores: dict[bool, list[NDArray[np.float64]]] = {is_greedy: [] for is_greedy in decodings if wanted[is_greedy]}
-    for start in range(0, n_problems, env.num_envs):
-        problems = np.arange(start, min(start + env.num_envs, n_problems))
-        prompt_ids = policy.encode_prompts(_prompts(env, problems, split))
-        for is_greedy, rewards in scores.items():
-            texts = policy.generate(
-                prompt_ids, np.arange(len(problems)), decodings[is_greedy], uniforms[problems]
-            ).texts
-            rewards.append(_score(env, problems, split, texts))
-    unmeasured = np.full((n_problems, len(names)), np.nan)
-    found = {is_greedy: np.concatenate(rewards) for is_greedy, rewards in scores.items()}
-    return Evaluation(names, found.get(True, unmeasured), found.get(False, unmeasured))
+    scores = []
+    for decoding, repeats, wanted in ((replace(sampling, greedy=True), 1, greedy), (sampling, samples, sampled)):
+        rows = np.tile(np.arange(n_problems), repeats)
+        rewards = np.full((len(rows), len(names)), np.nan)
+        if wanted:
+            shape = len(rows), sampling.max_new_tokens
+            uniforms = np.zeros(shape, np.float32) if decoding.greedy else draw_uniforms(generator, *shape)
+            for start in range(0, len(rows), env.num_envs):
+                part = slice(start, start + env.num_envs)
+                prompt_ids = policy.encode_prompts(_prompts(env, rows[part], split))
+                texts = policy.generate(prompt_ids, np.arange(len(prompt_ids)), decoding, uniforms[part]).texts
+                rewards[part] = _score(env, rows[part], split, texts)
+        scores.append(rewards.reshape(repeats, n_problems, len(names)).mean(axis=0))
+    return Evaluation(names, *scores)
 
 
 def _chunks(env: VectorEnv[Any, Any, Any], problems: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
