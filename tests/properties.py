@@ -140,6 +140,7 @@ def assert_saturated_is_exactly_zero(function, value, group_sizes, k=2):
 
 
 def compute(rewards, group, method, **kwargs):
-    """`compute_advantages` with the lower bounds that ``saw-*`` needs."""
-    low = np.full(np.shape(rewards)[1], min(0.0, np.nanmin(rewards)))
-    return compute_advantages(rewards, group, method=method, low=low, **kwargs)
+    """`compute_advantages` with the bounds that ``saw-*`` and ``sa_mrpo`` need: the extremes of the rewards, and 0."""
+    k, lowest, highest = np.shape(rewards)[1], min(0.0, np.nanmin(rewards)), np.nanmax(rewards)
+    bounds = {"low": np.full(k, lowest), "high": np.full(k, highest if highest > lowest else lowest + 1)}
+    return compute_advantages(rewards, group, method=method, **bounds, **kwargs)

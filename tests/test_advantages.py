@@ -39,6 +39,12 @@ from llm_morl_agents.weighters import Weighting
 
 GROUP_METHODS = [name for name, method in METHODS.items() if method.base.scope == "group"]
 every_method = pytest.mark.parametrize("method", METHODS)
+#: Methods under which x and 1 - x do not cancel: no baseline, or weights of their own for each.
+WEIGHS_THE_TWO_DIFFERENTLY = {"reinforce", "saw-grpo", "saw-gdpo", "sa_mrpo"}
+#: Methods whose weights differ from response to response, so that a group's advantages need not sum to zero.
+WEIGHS_RESPONSES = {"gd2po", "gd2po-snr", "dara-asymmetric"}
+#: Methods whose advantages carry the unit of the rewards.
+KEEPS_SCALE = {"dr_grpo", "rloo", "reinforce", "reinforce-baseline", "corr_grpo"}
 every_numerics = pytest.mark.parametrize("numerics", NUMERICS)
 
 
@@ -123,12 +129,10 @@ def test_batch_statistics_are_guarded_too(method):
         assert_saturated_is_exactly_zero(lambda r, g: compute(r, g, method), scale * 0.35, [size])
 
 
-@pytest.mark.parametrize("method", [m for m in METHODS if m != "reinforce" and "saw" not in m])
+@pytest.mark.parametrize("method", [m for m in METHODS if m not in WEIGHS_THE_TWO_DIFFERENTLY])
 @pytest.mark.parametrize("size", [5, 6, 7, 10, 24])
 def test_cancelling_objectives_give_exactly_zero(method, size):
     """X and 1 - x cancel to rounding, in the rewards and in the z-scores, without any group being flat."""
-    if method == "reinforce" or "saw" in method:
-        pytest.skip("reinforce has no baseline; SAW weighs the two differently")
     x = np.random.default_rng(0).random(3 * size)
     out = compute(np.stack([x, 1 - x], axis=1), np.repeat(np.arange(3), size), method)
     if METHODS[method].level == "advantage" and not METHODS[method].whiten:
@@ -187,7 +191,7 @@ def test_what_varies_in_an_unweighted_objective_only_is_flat(method):
 def test_scale_of_the_rewards(method):
     """Std methods do not see it, the others are proportional to it. SAW's delta is absolute: 1e-2 and above."""
     rewards, group = random_batch(6)
-    saw, keeps_scale = "saw" in method, method in ("dr_grpo", "rloo", "reinforce", "reinforce-baseline")
+    saw, keeps_scale = "saw" in method, method in KEEPS_SCALE
     unscaled = compute(rewards, group, method)
     for scale in (1e-2, 1.0, 1e10) if saw else SCALES:
         out = compute(scale * rewards, group, method) / (scale if keeps_scale else 1.0)
@@ -211,7 +215,7 @@ def test_gdpo_ignores_scale_and_shift_of_each_objective():
     np.testing.assert_allclose(compute(moved, group, "gdpo"), compute(rewards, group, "gdpo"), atol=1e-9)
 
 
-@pytest.mark.parametrize("method", GROUP_METHODS)
+@pytest.mark.parametrize("method", [m for m in GROUP_METHODS if m not in WEIGHS_RESPONSES])
 @given(batch=batches())
 @settings(max_examples=25, deadline=None)
 def test_every_group_sums_to_zero(method, batch):
@@ -280,6 +284,22 @@ def test_ragged_interleaved_groups_equal_a_loop_over_groups():
         expected["dr_grpo"][i] = totals[i] - members.mean()
     for method, values in expected.items():
         np.testing.assert_allclose(compute(rewards, group, method), values, atol=1e-12, err_msg=method)
+
+
+def test_a_response_mask_takes_a_whole_group_out_and_a_group_weight_of_zero_does_not():
+    """Whitening over the rest, against whitening with the group at 0."""
+    rewards, group = random_batch(20)
+    out = group == np.unique(group)[1]
+    estimator = combine_advantages(group_zscore, whiten=True)
+    masked = estimator(rewards, group, Weighting(np.where(out[:, None], 0.0, np.ones(3))))
+    np.testing.assert_array_equal(masked[out], 0.0)
+    np.testing.assert_allclose(masked[~out], compute(rewards[~out], group[~out], "gdpo"), atol=1e-12)
+    per_group = np.ones((5, 3))
+    per_group[1] = 0.0
+    weighted = estimator(rewards, group, Weighting(per_group))
+    np.testing.assert_array_equal(weighted[out], 0.0)
+    scores = np.where(out, 0.0, group_zscore(rewards, group).sum(axis=1))
+    np.testing.assert_allclose(weighted[~out], ((scores - scores.mean()) / scores.std())[~out], atol=1e-12)
 
 
 def test_small_real_differences_survive():
@@ -378,7 +398,7 @@ def test_a_missing_reward_is_left_out_and_counts_zero():
 @every_method
 def test_all_rewards_missing(method):
     out = compute_advantages(
-        np.full((4, 2), np.nan), np.repeat([0, 1], 2), method=method, low=np.zeros(2), nan="ignore"
+        np.full((4, 2), np.nan), np.repeat([0, 1], 2), method=method, low=np.zeros(2), high=np.ones(2), nan="ignore"
     )
     np.testing.assert_array_equal(out, 0.0)
 
@@ -491,6 +511,7 @@ def test_numerics_may_be_given_as_constants():
         ({"nan": "drop"}, "nan must be one of"),
         ({"method": "saw-grpo", "low": None}, "lower bound"),
         ({"method": "saw-gdpo", "low": None}, "lower bound"),
+        ({"method": "sa_mrpo"}, "SAMRPO needs the declared bounds"),
         ({"rewards": np.zeros(4)}, "rewards must have shape"),
         ({"rewards": np.full((4, 2), np.inf)}, "rewards: inf is not allowed"),
         ({"group": np.zeros(3, dtype=int)}, "group must be integers of shape"),
@@ -517,7 +538,8 @@ def test_method_table_is_read_only():
 
 def test_an_empty_batch_has_no_advantages():
     for method in METHODS:
-        out = compute_advantages(np.zeros((0, 2)), np.zeros(0, dtype=int), method=method, low=np.zeros(2))
+        bounds = {"low": np.zeros(2), "high": np.ones(2)}
+        out = compute_advantages(np.zeros((0, 2)), np.zeros(0, dtype=int), method=method, **bounds)
         assert out.shape == (0,)
 
 

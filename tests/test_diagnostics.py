@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from properties import batches, random_batch, signals
 
-from llm_morl_agents.advantages import METHODS, NUMERICS, Estimator
+from llm_morl_agents.advantages import METHODS, NUMERICS, Estimator, group_zscore
 from llm_morl_agents.diagnostics import advantage_share, within_group_std, zero_variance_share
 from llm_morl_agents.weighters import SAW, Static, Weighting
 
@@ -54,6 +54,20 @@ def test_share_is_the_parts_of_the_sum(method):
     np.testing.assert_allclose(parts.sum(axis=1), advantage, atol=1e-12)
     expected = (advantage[:, None] * parts).sum(axis=0) / (advantage**2).sum()
     np.testing.assert_allclose(advantage_share(rewards, group, Weighting(weights), estimator), expected, atol=1e-12)
+
+
+def test_masked_responses_have_no_part_in_the_whitening_either():
+    rewards, group = random_batch(0)
+    weighting, _ = METHODS["gd2po"].weighter(signals(rewards, group), {})
+    kept = weighting.weights.any(axis=1)
+    assert 2 < kept.sum() < len(group)
+    parts = (weighting.weights * group_zscore(rewards, group))[kept]
+    parts = (parts - parts.mean(axis=0)) / parts.sum(axis=1).std()
+    estimator = estimator_of("gd2po")
+    advantage = estimator(rewards, group, weighting)[kept]
+    np.testing.assert_allclose(parts.sum(axis=1), advantage, atol=1e-12)
+    expected = (advantage[:, None] * parts).sum(axis=0) / (advantage**2).sum()
+    np.testing.assert_allclose(advantage_share(rewards, group, weighting, estimator), expected, atol=1e-12)
 
 
 def test_an_objective_that_loses_has_a_negative_share():

@@ -8,7 +8,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from llm_morl_agents.agents import AGENTS, DVAO, GDPO, GRPO, REINFORCE, RLOO, DrGRPO
+    from llm_morl_agents.agents import AGENTS, DVAO, GDPO, GRPO, MOGRPO, REINFORCE, RLOO, DrGRPO
     from llm_morl_agents.grouped_pg import GroupedPG
     from llm_morl_agents.policies.load import load_policy
     from llm_morl_agents.policy import Policy, Sampling
@@ -20,6 +20,7 @@ __all__ = [
     "DVAO",
     "GDPO",
     "GRPO",
+    "MOGRPO",
     "REINFORCE",
     "RLOO",
     "DrGRPO",

@@ -38,7 +38,11 @@ from .bases import (
     rows_of,
 )
 from .weighters.base import Combiner, Level, Signals, Weighter, Weighting, frozen_array, frozen_group
+from .weighters.corr_grpo import CorrGRPO
+from .weighters.dara import DARA
 from .weighters.dvao import DVAOWeights
+from .weighters.gd2po import GD2PO
+from .weighters.sa_mrpo import SAMRPO
 from .weighters.saw import SAW
 from .weighters.static import Static
 
@@ -59,6 +63,7 @@ __all__ = [
     "leave_one_out",
     "linear",
     "mean_centred",
+    "participants",
     "raw",
 ]
 
@@ -137,9 +142,10 @@ class Estimator:
             if (lengths < 0).any():
                 raise ValueError(f"lengths must be non-negative, got {lengths.min()}")
         weights, scale = weighting.rows(group, rewards.shape[1])
+        present, used = participants(rewards, group, weighting)
         compose = _combine_rewards if self.level == "reward" else _combine_advantages
         estimator = self if weighting.combiner is None else replace(self, combiner=weighting.combiner)
-        advantages, flat = compose(estimator, rewards, group, weights, lengths)
+        advantages, flat = compose(estimator, rewards, group, weights, present, used, lengths)
         if self.base.scope == "group":
             advantages = self._silence(advantages, flat, rows_of(group))
         return np.nan_to_num(advantages) * scale
@@ -156,16 +162,19 @@ class Estimator:
         return np.where(silent[row], 0.0, advantages)
 
 
-def _present(rewards: Floats, weights: Floats, row: Ints) -> tuple[Bools, Bools]:
-    """Which responses take part (N,), and which objectives count in each group (P, K).
+def participants(rewards: Floats, group: Ints, weighting: Weighting) -> tuple[Bools, Bools]:
+    """Which responses take part in the statistics (N,), and which objectives count in each group (P, K).
 
-    A response with no valid reward of non-zero weight is out (a missing or a masked one), unless the whole group has no
-    weight at all: that group is merely flat.
+    A response with no valid reward of non-zero weight is out (a missing or a masked one). A group without any weight is
+    merely flat and stays, unless the weights were given for each response (N, K): then all of it is masked.
     """
+    weights, _ = weighting.rows(group, rewards.shape[1])
+    row = rows_of(group)
     valid = ~np.isnan(rewards)
     counts = valid & (weights != 0)
     used: Bools = np.greater(group_max(counts.astype(np.float64), row), 0.0)
-    weightless = ~np.any(used, axis=1, keepdims=True)[row, 0]
+    masks = weighting.weights.ndim == 2 and len(weighting.weights) != len(used)
+    weightless = ~np.any(used, axis=1, keepdims=True)[row, 0] & (not masks)
     return counts.any(axis=1) | (valid.any(axis=1) & weightless), used
 
 
@@ -179,10 +188,15 @@ def _combined(combiner: Combiner, values: Floats, weights: Floats, present: Bool
 
 
 def _combine_rewards(
-    estimator: Estimator, rewards: Floats, group: Ints, weights: Floats, lengths: Floats | None
+    estimator: Estimator,
+    rewards: Floats,
+    group: Ints,
+    weights: Floats,
+    present: Bools,
+    used: Bools,
+    lengths: Floats | None,
 ) -> tuple[Floats, Bools]:
     row = rows_of(group)
-    present, _ = _present(rewards, weights, row)
     scores, terms, batch_magnitude = _combined(estimator.combiner, rewards, weights, present)
     group_magnitude = np.maximum(group_max(terms, row).sum(axis=1), group_max(np.abs(scores), row))
     magnitude = group_magnitude if estimator.base.scope == "group" else batch_magnitude
@@ -194,9 +208,14 @@ def _combine_rewards(
 
 
 def _combine_advantages(
-    estimator: Estimator, rewards: Floats, group: Ints, weights: Floats, lengths: Floats | None
+    estimator: Estimator,
+    rewards: Floats,
+    group: Ints,
+    weights: Floats,
+    present: Bools,
+    used: Bools,
+    lengths: Floats | None,
 ) -> tuple[Floats, Bools]:
-    present, used = _present(rewards, weights, rows_of(group))
     numerics = estimator.numerics
     values = estimator.base(rewards, group, numerics=numerics, lengths=lengths)
     advantages, _, magnitude = _combined(estimator.combiner, values, weights, present)
@@ -284,6 +303,13 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         "dvao": Method("advantage", group_zscore, weighter=DVAOWeights()),
         "saw-grpo": Method("reward", group_zscore, weighter=SAW()),
         "saw-gdpo": Method("advantage", group_zscore, whiten=True, weighter=SAW()),
+        "sa_mrpo": Method("advantage", group_zscore, whiten=True, weighter=SAMRPO()),
+        "gd2po": Method("advantage", group_zscore, whiten=True, weighter=GD2PO()),
+        "gd2po-snr": Method("advantage", group_zscore, whiten=True, weighter=GD2PO(mode="snr")),
+        "dara": Method("advantage", group_zscore, whiten=True, weighter=DARA()),
+        "dara-asymmetric": Method("advantage", group_zscore, whiten=True, weighter=DARA(asymmetric=True)),
+        "corr_grpo": Method("reward", group_zscore, weighter=CorrGRPO()),  # guarded; the paper has max_scale=None
+        "corr_gdpo": Method("advantage", group_zscore, whiten=True, weighter=CorrGRPO()),
     }
 )
 
@@ -308,8 +334,8 @@ def compute_advantages(
         method: A name in `METHODS`.
         weights: (K,) non-negative; ones by default. The preference of the dynamic methods: multiplies SAW's
             weights, and stands on both sides of DVAO's fraction.
-        low: Declared lower bounds (K,); needed by ``saw-*``.
-        high: Declared upper bounds (K,); read by no method of this table.
+        low: Declared lower bounds (K,); needed by ``saw-*`` and ``sa_mrpo``.
+        high: Declared upper bounds (K,); needed by ``sa_mrpo``.
         lengths: (N,) tokens of each response; act under ``numerics="verl"`` only, which whitens tokens, and
             samples without them.
         numerics: ``"default"``: population std, no epsilon, flat groups exactly 0. ``"verl"``, ``"trl"``: parity with
@@ -321,8 +347,8 @@ def compute_advantages(
         ``numerics="verl"`` (mean 0, std 1) and the methods that ignore groups.
 
     Raises:
-        ValueError: If the method or numerics is unknown, shapes disagree, a value is not finite, or ``saw-*`` lacks
-            ``low``.
+        ValueError: If the method or numerics is unknown, shapes disagree, a value is not finite, or ``saw-*`` or
+            ``sa_mrpo`` lacks a bound.
 
     >>> compute_advantages([[0, 2], [1, 2], [4, 4], [4, 2]], [0, 0, 1, 1], method="gdpo")
     array([-1.,  1.,  1., -1.])
@@ -341,6 +367,9 @@ def compute_advantages(
         level=recipe.level,
         step=0,
     )
-    weighting, _ = recipe.weighter(signals, {})
+    weighter = recipe.weighter
+    if isinstance(weighter, CorrGRPO):
+        weighter = replace(weighter, numerics=_numerics(numerics))  # its scale takes back the estimator's last std
+    weighting, _ = weighter(signals, {})
     estimator = Estimator(recipe.base, recipe.level, recipe.whiten, linear, _numerics(numerics), nan)
     return estimator(rewards, signals.group, weighting, lengths=lengths)

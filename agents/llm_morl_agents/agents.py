@@ -79,6 +79,15 @@ class GDPO(_Composed):
     composition = combine_advantages(group_zscore, whiten=True)
 
 
+class MOGRPO(_Composed):
+    """MO-GRPO (arXiv 2509.22047): z-score each objective in the group, weigh and sum; GDPO without the whitening.
+
+    Every objective that varies in a group has the same variance in the advantage, whatever its scale.
+    """
+
+    composition = combine_advantages(group_zscore)
+
+
 class RLOO(_Composed):
     """REINFORCE leave-one-out (arXiv 2402.14740): the baseline is the mean of the group's other rewards; plain loss."""
 
@@ -166,5 +175,13 @@ class DVAO(GroupedPG):
 
 #: Every agent by the name that the command line uses. Read-only.
 AGENTS: Mapping[str, type[GroupedPG]] = MappingProxyType(
-    {"grpo": GRPO, "dr_grpo": DrGRPO, "gdpo": GDPO, "rloo": RLOO, "reinforce": REINFORCE, "dvao": DVAO}
+    {
+        "grpo": GRPO,
+        "dr_grpo": DrGRPO,
+        "gdpo": GDPO,
+        "mo_grpo": MOGRPO,
+        "rloo": RLOO,
+        "reinforce": REINFORCE,
+        "dvao": DVAO,
+    }
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .advantages import Estimator
+from .advantages import Estimator, participants
 from .bases import (
     Base,
     Floats,
@@ -83,7 +83,8 @@ def advantage_share(
     else:
         parts = weights * np.nan_to_num(base(rewards, group, numerics=numerics, lengths=counts))
     if estimator.whiten:
-        parts = moments(parts, np.zeros_like(group), counts).centred
+        present, _ = participants(rewards, group, weighting)
+        parts = np.nan_to_num(moments(np.where(present[:, None], parts, np.nan), np.zeros_like(group), counts).centred)
     # Inside a group A is a positive multiple of the parts' sum, whatever the base divides by; so the parts are scaled
     # to that sum group by group, and the groups count by their share of sum_i A_i^2.
     energy = group_total(advantages**2, row)

@@ -79,7 +79,8 @@ class CorrGRPO:
             the scale that unrelated objectives have, so that it holds for rewards of any unit. None for the paper's
             formula.
         eps: Under the root.
-        numerics: Name of the conventions of the estimator that it stands with, so that its std cancels exactly.
+        numerics: Conventions of the estimator that it stands with, a name in `NUMERICS` or constants of one's own, so
+            that its std cancels exactly.
 
     Raises:
         ValueError: If ``max_scale`` or ``eps`` is not positive, or ``numerics`` unknown.
@@ -92,7 +93,7 @@ class CorrGRPO:
 
     max_scale: float | None = 3.0
     eps: float = 1e-6
-    numerics: str = "default"
+    numerics: str | Numerics = "default"
     needs: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self) -> None:
@@ -100,8 +101,10 @@ class CorrGRPO:
             raise ValueError(f"CorrGRPO(max_scale=) must be positive and finite or None, got {self.max_scale!r}")
         if not (np.isfinite(self.eps) and self.eps > 0):
             raise ValueError(f"CorrGRPO(eps=) must be positive and finite, got {self.eps!r}")
-        if self.numerics not in NUMERICS:
-            raise ValueError(f"CorrGRPO(numerics=) must be one of {sorted(NUMERICS)}, got {self.numerics!r}")
+        if not (isinstance(self.numerics, Numerics) or self.numerics in NUMERICS):
+            raise ValueError(
+                f"CorrGRPO(numerics=) must be one of {sorted(NUMERICS)} or a Numerics, got {self.numerics!r}"
+            )
 
     def init(self, objectives: Objectives) -> State:
         """Empty."""
@@ -109,7 +112,8 @@ class CorrGRPO:
 
     def __call__(self, signals: Signals, state: State) -> tuple[Weighting, State]:
         """The preference, with a scale (P,) or, at advantage level, one number; 0 where no objective varies."""
-        numerics, weights = NUMERICS[self.numerics], signals.preference
+        numerics = self.numerics if isinstance(self.numerics, Numerics) else NUMERICS[self.numerics]
+        weights = signals.preference
         if signals.level == "reward":
             values, row = signals.rewards, rows_of(signals.group)
         else:
