@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from .base import NEEDS, Level, Objectives, Signals, State, Weighter, Weighting
+from .base import NEEDS, Level, Objectives, Probe, Signals, State, Weighter, Weighting
 from .clipped import Clipped
 from .corr_grpo import CorrGRPO
 from .ctwa import CTWA
@@ -13,16 +13,23 @@ from .dara import DARA
 from .dvao import DVAOWeights
 from .encore import ENCORE
 from .floored import Floored
+from .gated import Gated
 from .gd2po import GD2PO
 from .gradient import GradientInfluence
+from .hypervolume import Hypervolume
+from .hypervolume_gradient import HypervolumeGradient
+from .lagrangian import Lagrangian
 from .proportional_fair import ProportionalFair
 from .random_weights import RandomWeights
 from .recorded import Frozen, Replay
 from .rescaled import Rescaled
+from .rvpo import RVPO, SoftMinimum
 from .sa_mrpo import SAMRPO
 from .saw import SAW, StageAwareWeighter
+from .schedule import Schedule
 from .smoothed import Smoothed
 from .static import Static
+from .tchebycheff import SmoothTchebycheff, Tchebycheff, WeightedTchebycheff
 
 #: Every weighter by the name that the command line uses; the class is called with keyword options. Read-only.
 WEIGHTERS: Mapping[str, type[Weighter]] = MappingProxyType(
@@ -45,6 +52,13 @@ WEIGHTERS: Mapping[str, type[Weighter]] = MappingProxyType(
         "frozen": Frozen,
         "replay": Replay,
         "random": RandomWeights,
+        "gated": Gated,
+        "hypervolume": Hypervolume,
+        "hypervolume_gradient": HypervolumeGradient,
+        "lagrangian": Lagrangian,
+        "rvpo": RVPO,
+        "schedule": Schedule,
+        "tchebycheff": Tchebycheff,
     }
 )
 
@@ -54,6 +68,7 @@ __all__ = [
     "ENCORE",
     "GD2PO",
     "NEEDS",
+    "RVPO",
     "SAMRPO",
     "SAW",
     "WEIGHTERS",
@@ -62,18 +77,28 @@ __all__ = [
     "DVAOWeights",
     "Floored",
     "Frozen",
+    "Gated",
     "GradientInfluence",
+    "Hypervolume",
+    "HypervolumeGradient",
+    "Lagrangian",
     "Level",
     "Objectives",
+    "Probe",
     "ProportionalFair",
     "RandomWeights",
     "Replay",
     "Rescaled",
+    "Schedule",
     "Signals",
+    "SmoothTchebycheff",
     "Smoothed",
+    "SoftMinimum",
     "StageAwareWeighter",
     "State",
     "Static",
+    "Tchebycheff",
+    "WeightedTchebycheff",
     "Weighter",
     "Weighting",
 ]
