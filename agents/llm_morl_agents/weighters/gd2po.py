@@ -54,7 +54,8 @@ class GD2PO:
     nothing (the released code has no weights; equal ones reproduce it).
 
     At reward level the same responses are dropped; the others are compared with each other alone, since the baseline is
-    then that of the kept ones, and ``ratio_p`` vanishes wherever a group std divides.
+    then that of the kept ones (a lone one has none: 0, but its raw score under RLOO), and ``ratio_p`` vanishes wherever
+    a group std divides.
 
     It discards most of the batch as K grows: of unrelated objectives a share of ``2^(1 - K)`` agrees. Objectives that
     truly trade off are never moved along their front, as every step along it is a conflict.
