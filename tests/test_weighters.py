@@ -4,6 +4,7 @@ import dataclasses
 import doctest
 import functools
 from collections.abc import Mapping
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -40,6 +41,7 @@ from llm_morl_agents.weighters import (
     Floored,
     Frozen,
     Gated,
+    GradientCombiner,
     GradientInfluence,
     Hypervolume,
     HypervolumeGradient,
@@ -63,8 +65,12 @@ from llm_morl_agents.weighters import (
 from llm_morl_agents.weighters.base import NEEDS
 from llm_morl_agents.weighters.saw import coefficient_of_variation
 
-#: Weighters with an option that has no default.
+#: What the combiners of gradients need, all but one.
+TORCHJD = all(find_spec(name) for name in ("torchjd", "quadprog", "qpsolvers"))
+#: Weighters that cannot be made without options here.
 WITHOUT_DEFAULTS = {"smoothed", "floored", "clipped", "rescaled", "frozen", "replay"}
+if not TORCHJD:
+    WITHOUT_DEFAULTS.add("gradient_combiner")
 #: Every weighter of the table, with the options that change its state or formula.
 ARMS = {
     **{name: weighter() for name, weighter in WEIGHTERS.items() if name not in WITHOUT_DEFAULTS},
@@ -82,6 +88,8 @@ ARMS = {
     "rescaled-groups": Rescaled(DVAOWeights(), total=1.0),
     "nested": Smoothed(Floored(Smoothed(SAW(ema=0.5)))),
     "frozen": Frozen([0.5, 0.3, 0.2], scale=0.7),
+    "gradient_combiner-mgda": GradientCombiner("mgda"),
+    "gradient_combiner-gapo": GradientCombiner("mgda", power=1.0, every=2),
     "smoothed-gradient": Smoothed(GradientInfluence(eta=1.0, mu=1.0)),
     "rescaled-responses": Rescaled(GD2PO()),
     "replay": Replay([[0.5, 0.3, 0.2], [1.0, 0.0, 2.0], [0.1, 0.2, 0.3]], scale=[1.0, 0.5, 0.7]),

@@ -16,6 +16,7 @@ from .floored import Floored
 from .gated import Gated
 from .gd2po import GD2PO
 from .gradient import GradientInfluence
+from .gradient_weights import GradientCombiner
 from .hypervolume import Hypervolume
 from .hypervolume_gradient import HypervolumeGradient
 from .lagrangian import Lagrangian
@@ -45,6 +46,7 @@ WEIGHTERS: Mapping[str, type[Weighter]] = MappingProxyType(
         "corr_grpo": CorrGRPO,
         "proportional_fair": ProportionalFair,
         "gradient": GradientInfluence,
+        "gradient_combiner": GradientCombiner,
         "smoothed": Smoothed,
         "floored": Floored,
         "clipped": Clipped,
@@ -78,6 +80,7 @@ __all__ = [
     "Floored",
     "Frozen",
     "Gated",
+    "GradientCombiner",
     "GradientInfluence",
     "Hypervolume",
     "HypervolumeGradient",
