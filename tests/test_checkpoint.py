@@ -22,7 +22,7 @@ from llm_morl_agents import checkpoint
 from llm_morl_agents.agents import AGENTS, DVAO, GDPO, GRPO
 from llm_morl_agents.checkpoint import CheckpointError, file_of, load_trained_policy, read_header
 from llm_morl_agents.grouped_pg import GroupedPG
-from llm_morl_agents.weighters import SAW, Static, Weighting
+from llm_morl_agents.weighters import SAW, GradientInfluence, Static, Weighting
 
 #: Agents whose continuation must equal not having stopped: class, constructor's options, `load_policy`'s options.
 CASES = {name: (cls, {}, {}) for name, cls in AGENTS.items()} | {
@@ -34,6 +34,14 @@ CASES = {name: (cls, {}, {}) for name, cls in AGENTS.items()} | {
     "no baseline": (AGENTS["reinforce"], {"baseline": None}, {}),
     "any engine": (GRPO, {}, {"fast": False}),
     "bfloat16": (GRPO, {"kl_coef": 0.1}, {"dtype": "bfloat16"}),
+    "exact gradients": (
+        GDPO,
+        {"weighter": GradientInfluence(eta=1.0, mu=0.01, accumulate=2, clip_norm=1.0, parameters=["mlp"])},
+        {},
+    ),
+    "jvp": (GDPO, {"weighter": GradientInfluence("jvp", eta=1.0, mu=0.01, groups=3), "dynamic_sampling": True}, {}),
+    "finite": (GRPO, {"weighter": GradientInfluence("jvp", eta=1.0, mu=0.01, method="finite")}, {"fast": False}),
+    "realised": (GDPO, {"weighter": GradientInfluence("realised", eta=1.0, mu=0.01)}, {}),
     "lora": (GDPO, {"kl_coef": 0.1}, {"lora": {"r": 2, "target_modules": ["q_proj", "v_proj"]}}),
 }
 STOP_AT, STEPS = 2, 5
@@ -123,6 +131,14 @@ def test_what_a_checkpoint_holds(resumed):
     assert all("lora_" in name for name in lora)  # the base is not written
     with safe_open(runs / "saw" / "half.safetensors", framework="pt") as opened:
         assert set(opened.metadata()) == {"agent"}
+
+
+def test_the_gain_of_the_last_step_is_kept_where_it_is_needed(resumed):
+    runs, rows = resumed
+    assert load_file(runs / "realised" / "half.safetensors")["realised"].dtype == torch.float64
+    assert "realised" not in load_file(runs / "jvp" / "half.safetensors")
+    for case in ("exact gradients", "jvp", "finite", "realised"):  # the weights depend on what was measured
+        assert rows[case][-1]["weight/correct"] != rows[case][STOP_AT]["weight/correct"]
 
 
 def test_nothing_is_pickled(policy_directory, tmp_path, monkeypatch):

@@ -58,6 +58,19 @@ def test_without_greedy_decoding(policy, policy_directory, monkeypatch):
     assert set(result.as_row()) == {f"sampled/{name}" for name in result.objectives}
 
 
+def test_without_sampling(policy, policy_directory, monkeypatch):
+    seen, generate = [], policy.generate
+    monkeypatch.setattr(policy, "generate", lambda *a: seen.append(a[2].greedy) or generate(*a))
+    env = make_env(policy_directory)
+    result, both = evaluate(policy, env, 8, sampled=False), evaluate(policy, env, 8)
+    assert seen[0] is True
+    assert np.isnan(result.sampled_rewards).all()
+    np.testing.assert_array_equal(result.greedy_rewards, both.greedy_rewards)
+    assert set(result.as_row()) == {f"greedy/{name}" for name in result.objectives}
+    with pytest.raises(ValueError, match="greedy=False and sampled=False leave nothing to measure"):
+        evaluate(policy, env, 8, greedy=False, sampled=False)
+
+
 def test_one_response_is_generated_for_a_problem_not_one_for_each_row(policy, policy_directory, monkeypatch):
     seen, generate = [], policy.generate
     monkeypatch.setattr(policy, "generate", lambda *a: seen.append(len(a[1])) or generate(*a))

@@ -92,11 +92,11 @@ def test_an_environment_without_vector_rewards_is_refused(policy_directory):
         GDPO(Scalar(), load(policy_directory))
 
 
-def test_a_weighter_that_needs_more_is_refused(make):
+def test_a_weighter_that_needs_what_does_not_exist_is_refused(make):
     class Needy(Static):
-        needs = frozenset({"gradients.exact"})
+        needs = frozenset({"gradients.exact", "hessian"})
 
-    with pytest.raises(ValueError, match=r"Needy needs the signals \['gradients.exact'\]"):
+    with pytest.raises(ValueError, match=r"Needy needs the signals \['hessian'\], which this agent does not give"):
         make(weighter=Needy())
 
 

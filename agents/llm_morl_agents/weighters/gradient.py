@@ -127,7 +127,7 @@ class GradientInfluence:
         self._check_mode()
         if isinstance(self.parameters, str):  # else it would become a tuple of its characters
             raise ValueError(
-                f"GradientInfluence(parameters=) must be several patterns, got the str {self.parameters!r}"
+                f"GradientInfluence(parameters=) must be a sequence of patterns, got the str {self.parameters!r}"
             )
         if self.parameters is not None:
             object.__setattr__(self, "parameters", tuple(self.parameters))
@@ -147,7 +147,7 @@ class GradientInfluence:
             )
         if self.parameters is not None and self.mode == "realised":
             raise ValueError(
-                "GradientInfluence(parameters=) has no meaning in mode='realised', which takes no gradient"
+                f"GradientInfluence(parameters={self.parameters!r}) needs a gradient, which mode='realised' does not take"
             )
 
     @property
