@@ -215,7 +215,10 @@ def test_needs_and_probe(mode):
         ({"parameters": "layers"}, r"parameters=\) must be a sequence of patterns, got the str 'layers'"),
         ({"mode": "jvp", "clip_norm": 1.0}, r"clip_norm=1.0\) needs mode='exact': mode='jvp'"),
         ({"mode": "realised", "clip_norm": 1.0}, r"clip_norm=1.0\) needs mode='exact': mode='realised'"),
-        ({"mode": "realised", "parameters": ["a"]}, r"parameters=\['a'\]\) needs a gradient, which mode='realised'"),
+        (
+            {"mode": "realised", "parameters": ["a"]},
+            r"parameters=\['a'\]\) needs gradients, mode='realised' takes none",
+        ),
         ({"every": 0}, r"Probe\(every=\) must be positive, got 0"),
         ({"method": "backward"}, r"Probe\(method=\) must be 'auto', 'forward' or 'finite'"),
     ],

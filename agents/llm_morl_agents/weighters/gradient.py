@@ -147,7 +147,7 @@ class GradientInfluence:
             )
         if self.parameters is not None and self.mode == "realised":
             raise ValueError(
-                f"GradientInfluence(parameters={self.parameters!r}) needs a gradient, which mode='realised' does not take"
+                f"GradientInfluence(parameters={self.parameters!r}) needs gradients, mode='realised' takes none"
             )
 
     @property
