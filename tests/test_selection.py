@@ -20,7 +20,7 @@ def test_index_of_refuses(objective):
         index_of(objective, NAMES, "Gated(on=)")
 
 
-@pytest.mark.parametrize("group", [[5, 2, 5], [5, 2, 9], [9, 5, 2], [0, 1, 2]])
+@pytest.mark.parametrize("group", [[5, 2, 5], [5, 2, 9], [9, 2, 5], [0, 1, 2]])
 def test_per_response_survives_the_reading_per_group(group):
     weights, group = np.arange(6.0).reshape(3, 2), np.array(group)
     read, _ = Weighting(per_response(weights, group)).rows(group, 2)

@@ -78,7 +78,8 @@ class HypervolumeGradient:
     gradient of `ProportionalFair` up to its handling of group std.
 
     It misleads where v is noisy, as with ``source="batch"``: lucky batches enter B and stay, later points look
-    dominated, and the weights jump between the two gradients. Smooth them, or take ``archive=False``.
+    dominated, and the weights jump between the two gradients. An objective in whose direction B already covers all
+    that v would gain weighs 0. Smooth or floor the weights, or take ``archive=False``.
 
     Args:
         source: ``"batch"``, the mean of the batch's rewards, or ``"validation"``, greedy answers to held-out problems.
