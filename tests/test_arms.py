@@ -6,7 +6,7 @@ from tiny_task import load, make_env
 from llm_morl_agents import DVAO, GDPO, REINFORCE
 from llm_morl_agents.experiments.arms import check_arms, make_agent, parse_arm, parse_arms
 from llm_morl_agents.experiments.errors import UserError
-from llm_morl_agents.weighters import SAW, Static
+from llm_morl_agents.weighters import SAW, Rescaled, Static
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def test_parse(text, agent, options, weighter):
     ("text", "message"),
     [
         ("gdpoo:saw", r"arm 'gdpoo:saw': .*unknown name 'gdpoo'; known are \['dr_grpo', 'dvao', 'gdpo'"),
-        ("gdpo:saww", r"unknown name 'saww'; known are \['dvao', 'saw', 'static'\]"),
+        ("gdpo:saww", r"unknown name 'saww'; known are \[.*'saw', .*'static'"),
         ("gdpo:saw(emma=0.7)", "emma"),
         ("gdpo:saw(ema=open('x'))", "must be literals"),
         ("dvao:saw", "dvao is its own weighter"),
@@ -78,7 +78,59 @@ def test_agents_with_arguments_of_their_own(env, policy_directory, text, cls):
 def test_defaults_of_an_agent_survive_settings_that_were_not_given(env, policy_directory):
     agent = make_agent(parse_arm("rloo"), env, load(policy_directory), seed=0, settings={"learning_rate": 0.1})
     assert agent.settings.clip is None
-    assert isinstance(agent.weighter, Static)
+    assert agent.weighter == Rescaled(Static())
+
+
+def test_weights_of_agents_that_keep_their_scale_are_rescaled(env, policy_directory):
+    """Those of the others are not, and nobody's where the user says so."""
+
+    def weighter(text, **options):
+        return make_agent(parse_arm(text), env, load(policy_directory), seed=3, settings={}, **options).weighter
+
+    assert weighter("dr_grpo:saw(ema=0.7)") == Rescaled(SAW(ema=0.7))
+    assert weighter("gdpo:saw(ema=0.7)") == SAW(ema=0.7)
+    assert weighter("rloo:saw", rescale=False) == SAW()
+    assert weighter("rloo:saw", weighter="static(weights=(1, 3))") == Rescaled(Static((1, 3)))
+    assert weighter("gdpo:random").seed == 3, "each run has its own draws"
+    assert weighter("gdpo:random(seed=5)").seed == 5
+
+
+def test_an_arm_that_freezes_another_one():
+    arm = parse_arm("gdpo(clip_low=0.1) : frozen_mean( saw(ema=0.7) )")
+    assert (arm.text, arm.frozen_from) == (
+        "gdpo(clip_low=0.1):frozen_mean(saw(ema=0.7))",
+        parse_arm("gdpo(clip_low=0.1):saw(ema=0.7)").text,
+    )
+    with pytest.raises(ValueError, match="unknown name 'sow'"):
+        parse_arm("gdpo:frozen_mean(sow)")
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ("gdpo:saw", (True, False, False)),
+        ("dvao", (True, False, False)),
+        ("gdpo", (False, True, False)),
+        ("gdpo:static(weights=(1, 2))", (False, True, False)),
+        ("gdpo:random", (False, False, True)),
+        ("gdpo:frozen_mean(saw)", (False, False, False)),
+    ],
+)
+def test_kinds(text, kinds):
+    arm = parse_arm(text)
+    assert (arm.dynamic, arm.static, arm.random) == kinds
+
+
+@pytest.mark.parametrize(
+    "text", ["gdpo:saw", "gdpo", "dvao(unit_interval=False)", "gdpo(stop=('a:b',)):frozen_mean(saw)"]
+)
+def test_an_arm_with_a_preference_is_the_same_method(text):
+    arm = parse_arm(text).with_preference((0.25, 0.75))
+    assert arm.options["preference"] == (0.25, 0.75)
+    assert arm.method == text
+    assert parse_arm(arm.text) == arm
+    with pytest.raises(ValueError, match="a preference of its own"):
+        arm.with_preference((0.5, 0.5))
 
 
 @pytest.mark.parametrize(

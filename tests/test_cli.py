@@ -22,7 +22,7 @@ def train(workspace, monkeypatch, tmp_path):
     monkeypatch.chdir(workspace)
     monkeypatch.setenv("COLUMNS", "200")
     options = {name: value for name, value in vars(small(workspace, out=tmp_path)).items() if value is not None}
-    for name in ("arms", "seeds", "thresholds"):
+    for name in ("arms", "seeds", "thresholds", "controls", "grid_size", "preferences"):
         del options[name]
     write_toml(TrainConfig(**options), tmp_path / "train.toml")
     return ["train", "--config", str(tmp_path / "train.toml")]

@@ -11,12 +11,16 @@ import pytest
 from rich.console import Console
 from test_summary import made_results, made_run
 
-from llm_morl_agents.experiments.report import REPORT, make_report, notes, terminal_tables
+from llm_morl_agents.experiments.config import CompareConfig
+from llm_morl_agents.experiments.notes import notes
+from llm_morl_agents.experiments.plots import save_figures
+from llm_morl_agents.experiments.report import REPORT, make_report, render_html, terminal_tables
 from llm_morl_agents.experiments.results import load_results
 from llm_morl_agents.experiments.runner import FINISHED
 from llm_morl_agents.experiments.summary import summarise
+from llm_morl_agents.experiments.tables import main_grid, primary_grid
 
-FILES = {"config.toml", "metrics.jsonl", "summary.csv", "curves.png", "weights.png", "front.png", REPORT}
+FILES = {"config.toml", "metrics.jsonl", "summary.csv", "seeds.csv", "curves.png", "weights.png", "front.png", REPORT}
 
 
 @pytest.fixture
@@ -113,7 +117,12 @@ def test_terminal_tables_fit_80_columns(results):
     assert re.search(r"gdpo:saw +format +0\.50 +0\.75 ± 0\.25 .* 6 \(2/3\) *\n", text)
     assert re.search(r"gdpo:static +format +0\.60 → 0\.90 +– *\n +correctness +0\.10 → 1\.00 +– *\n", text)
     assert re.search(r"gdpo:saw +format +0\.60 → 0\.90 +\+0\.00 \[-?\+?0\.\d\d, \+0\.\d\d\] *\n", text)
-    assert re.search(r"gdpo:static +0\.375 +0\.25 *\n", text)
+    assert re.search(r"gdpo:static +format +1\.00 +0\.50 +0\.61 +0\.62 *\n +correctness +1\.00", text)
+    said = " ".join(text.split())
+    assert "saw does not beat static weights (gdpo:static): hypervolume +0.188 [-0.278, +0.653], 3 seeds." in said
+    assert re.search(r"gdpo:saw +0\.562 \[0\.375, 0\.750\] +0\.406 +0\.67 +\+0\.188 \[-0\.278, \+0\.653\] *\n", text)
+    assert re.search(r"gdpo:static +0\.375 \[0\.375, 0\.375\] +0\.312 +0\.50 +– *\n", text)
+    assert re.findall(r"^(gdpo:\w+)", text, re.MULTILINE)[:2] == ["gdpo:saw", "gdpo:static"], "the best first"
     assert "final − gdpo:static [95 %]" in text
 
 
@@ -139,7 +148,7 @@ def test_five_objectives_fit_80_columns_too(tmp_path):
     )
     text = shown(results)
     assert max(map(len, text.splitlines())) <= 80
-    assert all(len(re.findall(rf"^(?:gdpo:\w+)? +{name} ", text, re.MULTILINE)) == 4 for name in names)
+    assert all(len(re.findall(rf"^(?:gdpo:\w+)? +{name} ", text, re.MULTILINE)) == 6 for name in names)
 
 
 def test_one_seed_and_never_reached(results):
@@ -164,3 +173,25 @@ def test_levels_are_stated(results):
     assert "format 0.6, correctness 1.5" in said
     assert "reference point at the low" in said
     assert np.isfinite(summary.thresholds).all()
+
+
+def test_forty_arms_stay_readable(tmp_path):
+    """The terminal shows the best, in 80 columns; tables by objective and figures the user's arms; the page all."""
+    names = ["gdpo:saw", "gdpo:frozen_mean(saw)", "gdpo:random"]
+    names += [f"gdpo:static(weights=({i / 40}, {1 - i / 40}))" for i in range(1, 38)]
+    made = made_results(tmp_path, {n: [made_run(n, s, [0.5, 0.1 * i]) for s in range(2)] for i, n in enumerate(names)})
+    results = replace(made, config=CompareConfig(arms=("gdpo:saw",), controls=("grid", "frozen", "random")))
+    text = shown(results)
+    assert max(map(len, text.splitlines())) <= 80
+    assert text.count("\n") < 160
+    assert "and 28 more arms" in text
+    assert "the best of 37" in text.replace("\n", " ")
+    summary = summarise(results)
+    assert [len(grid.rows) for grid in (primary_grid(results, summary), main_grid(results, summary, 2))] == [40, 2 * 4]
+    figures = save_figures(results, tmp_path)
+    (tmp_path / "config.toml").touch()
+    facts = {"parameters": 1, "versions": {}, "settings": {}, "steps": 12}
+    told = {arm: [replace(run, facts=facts) for run in runs] for arm, runs in results.arms.items()}
+    page = render_html(replace(results, arms=told), summary, figures)
+    assert "gdpo:saw, gdpo:frozen_mean(saw), gdpo:random and 37 more arms" in page
+    assert names[20] in page

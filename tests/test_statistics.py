@@ -2,14 +2,20 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from llm_morl_agents.experiments.statistics import (
+    area_under_curve,
     bootstrap_interval,
     half_way_thresholds,
+    interquartile_mean,
+    iqm_interval,
+    paired_interval,
     scaled,
     spread,
     steps_to_threshold,
     trailing_mean,
+    vector_hypervolumes,
 )
 
 
@@ -138,3 +144,69 @@ def test_half_way_thresholds():
 def test_spread():
     assert spread([[1.0], [3.0]]).tolist() == [np.sqrt(2.0)]
     assert np.isnan(spread([[1.0]])).all()
+
+
+@pytest.mark.parametrize(("n", "kept"), [(1, slice(0, 1)), (3, slice(0, 3)), (4, slice(1, 3)), (10, slice(2, 8))])
+def test_interquartile_mean_leaves_out_whole_quarters(n, kept):
+    values = rng(n).normal(size=(n, 2))
+    np.testing.assert_allclose(interquartile_mean(values), np.sort(values, axis=0)[kept].mean(axis=0))
+
+
+def test_interquartile_mean_ignores_one_wild_seed():
+    values = np.array([1.0, 1.1, 0.9, 1.0])
+    assert abs(interquartile_mean([*values, 1e6]) - interquartile_mean(values)) < 0.1
+
+
+def test_iqm_interval_matches_scipys_bootstrap():
+    values = rng(3).normal(size=12)
+    found = iqm_interval(values[:, None], generator=rng(), resamples=20000)
+    reference = scipy.stats.bootstrap(
+        (values,), lambda v, axis: scipy.stats.trim_mean(v, 0.25, axis=axis), method="percentile", n_resamples=20000
+    ).confidence_interval
+    np.testing.assert_allclose([found.low[0], found.high[0]], reference, atol=0.03)
+    np.testing.assert_allclose(found.mean[0], scipy.stats.trim_mean(values, 0.25))
+
+
+def test_paired_interval_is_the_one_of_the_paired_t_test():
+    first, second = rng(4).normal(size=(2, 7))
+    reference = scipy.stats.ttest_rel(first, second).confidence_interval(0.95)
+    found = paired_interval((first - second)[:, None])
+    np.testing.assert_allclose([found.low[0], found.high[0]], reference, rtol=1e-12)
+
+
+def test_paired_interval_covers_at_three_seeds():
+    generator = rng(5)
+    hits = sum(
+        bool(found.low[0] <= 0 <= found.high[0])
+        for found in (paired_interval(generator.normal(size=(3, 1))) for _ in range(1000))
+    )
+    assert 0.93 <= hits / 1000 <= 0.97
+
+
+def test_equal_differences_have_no_width():
+    found = paired_interval(np.full((4, 2), 0.25))
+    assert found.low.tolist() == found.mean.tolist() == found.high.tolist() == [0.25, 0.25]
+
+
+@pytest.mark.parametrize("interval_of", [paired_interval, lambda values: iqm_interval(values, generator=rng())])
+def test_intervals_over_seeds_of_one_seed_and_of_malformed_values(interval_of):
+    alone = interval_of([[0.5]])
+    assert alone.mean.tolist() == [0.5]
+    assert np.isnan([alone.low, alone.high]).all()
+    for values in (np.zeros(3), np.zeros((0, 1)), [[np.nan]]):
+        with pytest.raises(ValueError, match="values must"):
+            interval_of(values)
+
+
+def test_area_under_curve():
+    np.testing.assert_allclose(area_under_curve([0, 2, 10], [[1.0, 0.0], [1.0, 1.0], [1.0, 0.0]]), [1.0, 0.5])
+    assert area_under_curve([3], [0.25]) == 0.25
+    with pytest.raises(ValueError, match="at must ascend"):
+        area_under_curve([0, 2, 2], [1.0, 1.0, 1.0])
+    with pytest.raises(ValueError, match="same length"):
+        area_under_curve([0, 1], [1.0])
+
+
+def test_hypervolumes_of_single_vectors_are_products():
+    vectors = np.array([[[0.5, 1.5], [1.0, 3.0]], [[0.0, 3.0], [0.75, -3.0]]])
+    np.testing.assert_allclose(vector_hypervolumes(vectors, [0, -3], [1, 3]), [[0.375, 1.0], [0.0, 0.0]])

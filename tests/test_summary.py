@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from llm_morl_agents.experiments.config import CompareConfig
 from llm_morl_agents.experiments.results import Results, Run, load_results
-from llm_morl_agents.experiments.summary import COLUMNS, summarise, write_csv
+from llm_morl_agents.experiments.summary import COLUMNS, featured, summarise, write_csv, write_seeds_csv
 
 
 def made_run(arm, seed, final, *, steps=12, problems=6, climb=0.0):
@@ -23,6 +24,8 @@ def made_run(arm, seed, final, *, steps=12, problems=6, climb=0.0):
             "weight": flat,
             "advantage_share": flat / 2,
             "cpu_seconds": np.full(steps, 0.25),
+            "wall_seconds": np.full(steps, 0.5),
+            "weighter_seconds": np.full(steps, 0.025),
         },
         evaluation_steps=np.array([0, steps]),
         evaluations=np.array([[0.5, 0.0], final], dtype=float),
@@ -67,7 +70,49 @@ def test_levels_rises_and_hypervolume(results):
     assert saw.rise.low[0] < 0.25 < saw.rise.high[0]
     np.testing.assert_allclose(static.hypervolume, 0.75 * 0.5)
     np.testing.assert_allclose(saw.hypervolume, 0.75 * 0.75)
-    assert static.cpu_seconds_per_step == 0.25
+    assert (static.cpu_seconds_per_step, static.wall_seconds_per_step) == (0.25, 0.5)
+    np.testing.assert_allclose(static.weighter_share, 0.1)
+    np.testing.assert_allclose([static.weight, static.advantage_share], [[1.0, 1.0], [0.5, 0.5]])
+
+
+def test_primary_numbers_by_seed_and_over_training(results):
+    """Seeds of the second arm end at (0.5 + 0.25 s, 0.75) of the bounds, from (0.5, 0.5)."""
+    static, saw = summarise(results).arms
+    finals = np.array([0.5, 0.75, 1.0]) * 0.75
+    np.testing.assert_allclose(saw.by_seed[:, 0], finals)
+    np.testing.assert_allclose(saw.by_seed[:, 1], (0.25 + finals) / 2, err_msg="two evaluations: their mean")
+    np.testing.assert_allclose(saw.primary.mean, saw.by_seed.mean(axis=0))
+    assert saw.primary.low[0] < saw.primary.mean[0] < saw.primary.high[0]
+    np.testing.assert_allclose(saw.worst, np.mean([0.5, 0.75, 0.75]))
+    np.testing.assert_allclose(static.worst, 0.5)
+    np.testing.assert_allclose(static.evaluation_mean, [0.625, 0.0])
+    np.testing.assert_allclose(static.training_mean, [0.5 + 0.02 * 5.5, 0.02 * 5.5])
+
+
+def test_primary_difference_is_paired_by_seed(results):
+    (difference,) = summarise(results).differences
+    gaps = np.array([0.5, 0.75, 1.0]) * 0.75 - 0.75 * 0.5
+    np.testing.assert_allclose(difference.primary.mean[0], gaps.mean())
+    reach = scipy.stats.t.ppf(0.975, 2) * gaps.std(ddof=1) / np.sqrt(3)
+    np.testing.assert_allclose(difference.primary.low[0], gaps.mean() - reach)
+
+
+def test_few_arms_are_the_users_and_the_best_of_a_grid(tmp_path):
+    arms = {f"gdpo:static(weights=(0.{i}, 0.{9 - i}))": 0.1 * i for i in range(1, 9)}
+    runs = {
+        arm: [made_run(arm, 0, [level, 0.0])] for arm, level in {"gdpo:saw": 0.5, "gdpo:random": 0.4, **arms}.items()
+    }
+    made = made_results(tmp_path, runs)
+    made = replace(made, config=CompareConfig(arms=("gdpo:saw",), controls=("grid", "random")))
+    assert featured(made, 5) == ["gdpo:saw", "gdpo:random", "gdpo:static(weights=(0.8, 0.1))"]
+    assert featured(replace(made, config=CompareConfig(arms=tuple(runs))), 5) == list(runs)[:5]
+
+
+def test_with_preferences_differences_are_to_the_first_arm_of_the_same_preference(tmp_path):
+    names = [f"gdpo(preference={p}):{w}" for w in ("static", "saw") for p in ((0.0, 1.0), (1.0, 0.0))]
+    made = made_results(tmp_path, {name: [made_run(name, s, [0.5, 0.0]) for s in range(2)] for name in names})
+    made = replace(made, config=CompareConfig(arms=("gdpo:static", "gdpo:saw"), preferences=2))
+    assert [(d.arm, d.other) for d in summarise(made).differences] == [(names[2], names[0]), (names[3], names[1])]
 
 
 def test_thresholds_are_half_way_unless_given(results):
@@ -119,6 +164,26 @@ def test_csv(results, tmp_path):
     ]
     assert rows[0]["final"] == "0.75"
     assert rows[1]["steps_to_threshold"] == ""
+    assert (rows[0]["hypervolume_iqm"], rows[0]["weighter_share"], rows[0]["worst_objective"]) == (
+        "0.375",
+        "0.1",
+        "0.5",
+    )
+
+
+def test_csv_of_seeds(results, tmp_path):
+    given = replace(results, config=replace(results.config, thresholds={"format": 0.6}, policies=("a", "b")))
+    write_seeds_csv(summarise(given), given, tmp_path / "seeds.csv")
+    with (tmp_path / "seeds.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["arm"], row["seed"], row["policy"]) for row in rows[2:5]] == [
+        ("gdpo:static", "2", "a"),
+        ("gdpo:saw", "0", "a"),
+        ("gdpo:saw", "1", "b"),
+    ]
+    assert (rows[4]["final/format"], rows[4]["final/correctness"], rows[4]["hypervolume"]) == ("0.75", "1.5", "0.5625")
+    assert (rows[0]["steps_to_threshold/format"], rows[3]["steps_to_threshold/format"]) == ("7", "")
+    assert (rows[0]["cpu_seconds"], rows[0]["wall_seconds"], rows[0]["steps"]) == ("3", "6", "12")
 
 
 def test_same_results_same_numbers(finished_experiment):

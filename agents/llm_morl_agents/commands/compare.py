@@ -25,7 +25,7 @@ Examples:
 def main(arguments: Sequence[str]) -> int:
     """Run the command; returns the exit status."""
     config = parse(CompareConfig, arguments, prog="llm-morl compare", description=_DESCRIPTION)
-    from llm_morl_agents.experiments.compare import Interrupted, command_of, compare
+    from llm_morl_agents.experiments.compare import Interrupted, command_of, compare, jobs_of
     from llm_morl_agents.experiments.report import REPORT, make_report
 
     console = Console()
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
             f"interrupted; continue with: {command_of(config)}", markup=False, highlight=False, soft_wrap=True
         )
         return 130
-    if len(failures) < len(config.arms) * config.seeds:
+    if len(failures) < len(jobs_of(config, config.folder)):
         make_report(config.folder, console)
         console.print(f"\n{config.folder / REPORT}", markup=False, highlight=False, soft_wrap=True)
     for failure in failures:

@@ -40,7 +40,9 @@ def main(arguments: Sequence[str]) -> int:
     folder = config.folder
     with user_errors():
         arm = parse_arm(config.arm)
-    check_runs(config, [arm])
+    if arm.frozen_from is not None:
+        raise UserError(f"arm {arm.text!r} freezes the weights of another arm, which only a comparison has")
+    check_runs(config, lambda objectives: [arm])
     with locked(folder):
         begun = (folder / CHECKPOINT).is_file() or (folder / FINISHED).is_file()
         if begun and not (config.resume or config.overwrite):

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
 #: Agents that fix their weighter.
 OWN_WEIGHTER = frozenset({"dvao"})
+#: Agents whose step is as large as the weights: a weighter that doubles them doubles the learning rate.
+KEEPS_SCALE = frozenset({"rloo", "reinforce", "dr_grpo"})
+#: Weighters that do not look at the rewards; every other one is dynamic.
+NOT_DYNAMIC = frozenset({"static", "random", "frozen"})
+#: Stands for the mean weights of another arm: ``gdpo:frozen_mean(saw)``.
+FROZEN_MEAN = "frozen_mean"
 #: Arguments of the constructor that the experiment gives.
 _FIXED_OPTIONS = frozenset({"env", "policy", "weighter", "estimator", "seed"})
 
@@ -32,12 +38,57 @@ class Arm:
         agent: Name in `llm_morl_agents.AGENTS`.
         options: Arguments of the agent: fields of `Settings` and its own.
         weighter: As text, name in `WEIGHTERS` with options; None for an agent that is its own weighter.
+        frozen_from: The arm whose finished runs' mean weights this one holds fixed; ``weighter`` is that arm's.
     """
 
     text: str
     agent: str
     options: Mapping[str, Any]
     weighter: str | None
+    frozen_from: str | None = None
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether the weights follow the rewards."""
+        return self.frozen_from is None and (self.weighter is None or _name(self.weighter) not in NOT_DYNAMIC)
+
+    @property
+    def static(self) -> bool:
+        """Whether the user fixed the weights."""
+        return self.frozen_from is None and self.weighter is not None and _name(self.weighter) == "static"
+
+    @property
+    def random(self) -> bool:
+        """Whether the weights are drawn."""
+        return self.frozen_from is None and self.weighter is not None and _name(self.weighter) == "random"
+
+    @property
+    def agent_text(self) -> str:
+        """What stands before the colon."""
+        return _split(self.text)[0].strip()
+
+    @property
+    def weighter_text(self) -> str | None:
+        """What stands behind it."""
+        return _split(self.text)[1]
+
+    @property
+    def method(self) -> str:
+        """The arm as text, whatever its preference."""
+        return _joined(self, {name: value for name, value in self.options.items() if name != "preference"})
+
+    def with_preference(self, preference: Sequence[float]) -> Arm:
+        """The same arm for a preference vector.
+
+        >>> parse_arm("gdpo:saw").with_preference((0.25, 0.75)).text
+        'gdpo(preference=(0.25, 0.75)):saw'
+
+        Raises:
+            ValueError: If it has one.
+        """
+        if "preference" in self.options:
+            raise ValueError(f"arm {self.text!r} has a preference of its own")
+        return parse_arm(_joined(self, {**self.options, "preference": tuple(preference)}))
 
     @property
     def slug(self) -> str:
@@ -68,11 +119,18 @@ def parse_arm(text: str) -> Arm:
         own = agent in OWN_WEIGHTER
         if own and weighter_text is not None:
             raise ValueError(f"{agent} is its own weighter; write {agent_text!r} alone")
+        inner = None if weighter_text is None else _frozen(weighter_text)
+        if inner is not None:
+            expressions.construct(inner, WEIGHTERS)
+            name = agent_text.strip()
+            return Arm(f"{name}:{FROZEN_MEAN}({inner})", agent, options, inner, frozen_from=f"{name}:{inner}")
         if weighter_text is not None:
             expressions.construct(weighter_text, WEIGHTERS)
     except ValueError as error:
         raise ValueError(f"arm {text!r}: {error}") from None
-    return Arm(text.strip(), agent, options, None if own else weighter_text or "static")
+    given = None if weighter_text is None else weighter_text.strip()
+    written = agent_text.strip() if given is None else f"{agent_text.strip()}:{given}"
+    return Arm(written, agent, options, None if own else given or "static")
 
 
 def parse_arms(texts: Sequence[str]) -> list[Arm]:
@@ -93,9 +151,26 @@ def parse_arms(texts: Sequence[str]) -> list[Arm]:
 
 
 def make_agent(
-    arm: Arm, env: VectorEnv[Any, Any, Any], policy: Policy, *, seed: int, settings: Mapping[str, Any]
+    arm: Arm,
+    env: VectorEnv[Any, Any, Any],
+    policy: Policy,
+    *,
+    seed: int,
+    settings: Mapping[str, Any],
+    weighter: str | None = None,
+    rescale: bool = True,
 ) -> GroupedPG:
     """The untrained agent; the arm's own options override ``settings``.
+
+    Args:
+        arm: Which.
+        env: Its environment.
+        policy: Its language model.
+        seed: Of its random streams.
+        settings: Of every arm.
+        weighter: As text, instead of the arm's; an arm that freezes another one's weights needs it.
+        rescale: Under agents of `KEEPS_SCALE`, rescale the weights of every step to one sum, so that arms differ by
+            what they weigh and not by the size of their steps.
 
     Raises:
         ValueError: If an option is unknown or its value refused.
@@ -104,8 +179,13 @@ def make_agent(
     from llm_morl_agents.weighters import WEIGHTERS
 
     options: dict[str, Any] = {**settings, **arm.options, "seed": seed}
-    if arm.weighter is not None:
-        options["weighter"] = expressions.construct(arm.weighter, WEIGHTERS)
+    text = weighter or arm.weighter
+    if text == "random":  # each run draws its own weights, as it draws its own responses
+        text = f"random(seed={seed})"
+    if text is not None:
+        if rescale and arm.agent in KEEPS_SCALE:
+            text = f"rescaled(inner={text})"
+        options["weighter"] = expressions.construct(text, WEIGHTERS)
     try:
         return AGENTS[arm.agent](env, policy, **options)
     except (ValueError, TypeError) as error:
@@ -119,7 +199,9 @@ def load_agent(arm: Arm, path: Path, env: VectorEnv[Any, Any, Any], policy: Poli
     return AGENTS[arm.agent].load(path, env, policy=policy)
 
 
-def check_arms(arms: Sequence[Arm], env: VectorEnv[Any, Any, Any], settings: Mapping[str, Any]) -> None:
+def check_arms(
+    arms: Sequence[Arm], env: VectorEnv[Any, Any, Any], settings: Mapping[str, Any], *, rescale: bool = True
+) -> None:
     """Make every agent once without loading a model, so that a mistake shows before any process starts.
 
     Raises:
@@ -127,7 +209,7 @@ def check_arms(arms: Sequence[Arm], env: VectorEnv[Any, Any, Any], settings: Map
     """
     for arm in arms:
         try:
-            agent = make_agent(arm, env, cast("Policy", _NoModel()), seed=0, settings=settings)
+            agent = make_agent(arm, env, cast("Policy", _NoModel()), seed=0, settings=settings, rescale=rescale)
         except (ValueError, TypeError) as error:
             raise UserError(str(error)) from error
         del agent
@@ -143,6 +225,22 @@ class _NoModel:
 
     def frozen_copy(self) -> _NoModel:
         return self
+
+
+def _joined(arm: Arm, options: Mapping[str, Any]) -> str:
+    listed = ", ".join(f"{name}={value!r}" for name, value in options.items())
+    weighter = "" if arm.weighter_text is None else f":{arm.weighter_text.strip()}"
+    return f"{arm.agent}({listed}){weighter}" if listed else f"{arm.agent}{weighter}"
+
+
+def _name(weighter: str) -> str:
+    return weighter.partition("(")[0].strip()
+
+
+def _frozen(weighter: str) -> str | None:
+    """The weighter inside ``frozen_mean(...)``; None for any other text."""
+    found = re.fullmatch(rf"\s*{FROZEN_MEAN}\s*\((.*)\)\s*", weighter, flags=re.DOTALL)
+    return None if found is None else found.group(1).strip()
 
 
 def _split(text: str) -> tuple[str, str | None]:

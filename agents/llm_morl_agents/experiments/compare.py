@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
+from gymnasium.vector import VectorEnv
 from rich.console import Console
 
 from llm_morl_agents.experiments.arms import Arm, check_arms, parse_arms
 from llm_morl_agents.experiments.config import CompareConfig, RunOptions, differing, read_toml, write_toml
+from llm_morl_agents.experiments.controls import all_arms, needs_objectives
 from llm_morl_agents.experiments.errors import UserError, user_errors
 from llm_morl_agents.experiments.progress import display, last_step_row, steps_of
 from llm_morl_agents.experiments.runner import (
@@ -31,6 +35,8 @@ from llm_morl_agents.experiments.runner import (
 )
 from llm_morl_agents.experiments.worker import INTERRUPTED, LOG, Worker
 
+#: What is known of the task, in the experiment's folder.
+TASK = "task.json"
 #: Seconds between looks at the processes.
 POLL_SECONDS = 0.2
 
@@ -69,7 +75,7 @@ class Interrupted(Exception):
 
 def jobs_of(config: CompareConfig, folder: Path) -> list[Job]:
     """All runs in an experiment's folder, the first seed of every arm first: an early end leaves comparable arms."""
-    arms = parse_arms(config.arms)
+    arms = all_arms(config, len(read_task(folder)["objectives"]) if needs_objectives(config) else None)
     return [Job(arm, seed, run_folder(folder, arm, seed)) for seed in range(config.seeds) for arm in arms]
 
 
@@ -87,31 +93,46 @@ def compare(config: CompareConfig, console: Console) -> list[Failure]:
         UserError: If an option is wrong, or the folder holds another experiment.
         Interrupted: On Ctrl-C or SIGTERM, after the runs have saved.
     """
-    check(config)
+    facts = check(config)
     with locked(config.folder):
         open_folder(config)
+        (config.folder / TASK).write_text(json.dumps(facts), encoding="utf-8")
         return _run_all(config, jobs_of(config, config.folder), console)
 
 
-def check(config: CompareConfig) -> None:
+def read_task(folder: Path) -> dict[str, Any]:
+    """What `check` found of the task, from an experiment's folder."""
+    return dict(json.loads((folder / TASK).read_text(encoding="utf-8")))
+
+
+def check(config: CompareConfig) -> dict[str, Any]:
     """Find the user's mistakes before any process starts.
+
+    Returns:
+        What is known of the task, JSON-able: ``objectives``, names; ``pareto_front``, vectors or None.
 
     Raises:
         UserError: With the first of them.
     """
     with user_errors():
-        arms = parse_arms(config.arms)
-    known = check_runs(config, arms)
+        parse_arms(config.arms)
+    facts = check_runs(config, lambda names: all_arms(config, len(names)))
+    known = facts["objectives"]
     unknown = [name for name in config.thresholds if name not in known]
     if unknown:
-        raise UserError(f"thresholds: unknown objective {unknown[0]!r}; known are {list(known)}")
+        raise UserError(f"thresholds: unknown objective {unknown[0]!r}; known are {known}")
+    return facts
 
 
-def check_runs(config: RunOptions, arms: Sequence[Arm]) -> tuple[str, ...]:
+def check_runs(config: RunOptions, arms: Callable[[list[str]], Sequence[Arm]]) -> dict[str, Any]:
     """Make the environment and the agents once, without loading the model.
 
+    Args:
+        config: The experiment.
+        arms: Gives the arms, from the objectives.
+
     Returns:
-        The objectives.
+        As `check`.
 
     Raises:
         UserError: With the first mistake.
@@ -124,8 +145,20 @@ def check_runs(config: RunOptions, arms: Sequence[Arm]) -> tuple[str, ...]:
             if source != SCRATCH:
                 resolve_source(source)
         envs = make_envs(config, num_envs=config.prompts * config.group_size, group_size=config.group_size)
-    check_arms(arms, envs, run_settings(config))
-    return tuple(envs.unwrapped.objective_names)  # type: ignore[attr-defined]  # not in Gymnasium
+        names = list(envs.unwrapped.objective_names)  # type: ignore[attr-defined]  # not in Gymnasium
+        made = arms(names)
+    check_arms(made, envs, run_settings(config), rescale=config.rescale)
+    return {"objectives": names, "pareto_front": _known_front(envs)}
+
+
+def _known_front(envs: VectorEnv[Any, Any, Any]) -> list[list[float]] | None:
+    """The task's exact front over the evaluation split's problems, where it has one."""
+    task = getattr(envs.unwrapped, "task", None)
+    try:
+        front = envs.unwrapped.pareto_front() if task is None else task.with_split("eval").pareto_front()  # type: ignore[attr-defined]  # not in Gymnasium
+    except (AttributeError, NotImplementedError, ValueError):  # unknown, as its documentation says
+        return None
+    return [[float(value) for value in row] for row in front]
 
 
 def open_folder(config: RunOptions) -> None:
@@ -194,8 +227,8 @@ def _run_all(config: CompareConfig, jobs: Sequence[Job], console: Console) -> li
         shown.say(f"{config.folder}: {len(jobs)} runs of {config.steps} steps, {done} finished, {at_a_time} at a time")
         try:
             while pending or running:
-                while pending and len(running) < at_a_time:
-                    _start(pending.pop(0), config, running, idle)
+                while len(running) < at_a_time and (job := _next(pending, running)) is not None:
+                    _start(job, config, running, idle)
                 for job, worker in list(running.items()):
                     status = worker.status()
                     if status is not None:
@@ -219,6 +252,16 @@ def _run_all(config: CompareConfig, jobs: Sequence[Job], console: Console) -> li
             for worker in [*running.values(), *idle]:
                 worker.kill()
     return failures
+
+
+def _next(pending: list[Job], running: Collection[Job]) -> Job | None:
+    """Take the first run that need not wait for another one."""
+    awaited = {job.arm.text for job in [*pending, *running]}
+    for job in pending:
+        if job.arm.frozen_from not in awaited:
+            pending.remove(job)
+            return job
+    return None
 
 
 def _start(job: Job, config: CompareConfig, running: dict[Job, Worker], idle: list[Worker]) -> None:

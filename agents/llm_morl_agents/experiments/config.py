@@ -142,7 +142,11 @@ class RunOptions(TaskOptions):
         group_size: Responses to each prompt.
         eval_every: Steps between evaluations; 0: at the start and the end only.
         eval_problems: Problems of the evaluation split that are scored, at most.
+        eval_samples: Sampled answers to each of them, averaged; by default 1, or as many as make 256 answers in all
+            where the split is smaller.
         checkpoint_every: Steps between checkpoints, from which a killed run resumes.
+        rescale: Under agents whose step is as large as the weights (rloo, reinforce, dr_grpo), rescale every step's
+            weights to one sum, so that arms differ by what they weigh and not by their learning rate.
         threads: Threads of torch in each process. 1 suits models of a few million parameters, which more make slower;
             give larger ones the cores.
         out: Folder that holds the folders of experiments.
@@ -159,7 +163,9 @@ class RunOptions(TaskOptions):
     group_size: int = 8
     eval_every: int = 10
     eval_problems: int = 512
+    eval_samples: int | None = None
     checkpoint_every: int = 10
+    rescale: bool = True
     threads: int = 1
     out: Path = Path("runs")
     name: str | None = None
@@ -172,6 +178,8 @@ class RunOptions(TaskOptions):
                 raise UserError(f"{name} must be at least 1, got {getattr(self, name)}")
         if not self.policies:
             raise UserError("policy: give at least one")
+        if self.eval_samples is not None and self.eval_samples < 1:
+            raise UserError(f"eval_samples must be at least 1, got {self.eval_samples}")
         if self.eval_every < 0:
             raise UserError(f"eval_every must be non-negative, got {self.eval_every}")
         if self.name is not None and (self.name in ("", "..") or Path(self.name).name != self.name):
@@ -207,12 +215,22 @@ class CompareOptions:
         thresholds: Levels for "steps to threshold", as OBJECTIVE=VALUE; half-way from the start to the upper bound
             otherwise.
         jobs: Runs at a time; the number of usable CPUs otherwise.
+        controls: Arms that say what a dynamic weighter's gain is owed to, any of: grid (static weights over the whole
+            simplex), frozen (for each dynamic arm, its own mean weights held fixed; runs when that arm has finished),
+            random (weights drawn anew at every step). The report says in words what each dynamic arm beats.
+        grid_size: Static weight vectors of the control grid, at least: the smallest evenly spaced lattice on the
+            simplex with so many, the corners (one objective alone) among them.
+        preferences: Run every arm for so many preference vectors, at least (a lattice as above), and compare the
+            fronts that the methods reach; 0 for none.
     """
 
     arms: tuple[str, ...] = DEFAULT_ARMS
     seeds: int = 3
     thresholds: Pairs = field(default_factory=dict)
     jobs: int | None = None
+    controls: tuple[Literal["grid", "frozen", "random"], ...] = ()
+    grid_size: int = 21
+    preferences: int = 0
 
 
 # The first base comes last: the command line shows the options of a command before those that all share.
@@ -226,6 +244,12 @@ class CompareConfig(RunOptions, CompareOptions):
             raise UserError(f"seeds must be at least 1, got {self.seeds}")
         if self.jobs is not None and self.jobs < 1:
             raise UserError(f"jobs must be at least 1, got {self.jobs}")
+        if self.grid_size < 2:
+            raise UserError(f"grid_size must be at least 2, got {self.grid_size}")
+        if self.preferences < 0 or self.preferences == 1:
+            raise UserError(f"preferences must be 0 or at least 2, got {self.preferences}")
+        if self.preferences and "grid" in self.controls:
+            raise UserError("preferences: the control grid is the front of a static arm; give --arms gdpo:static")
         check_numbers("thresholds", self.thresholds)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from llm_morl_agents.experiments.fronts import MethodFront
 from llm_morl_agents.experiments.results import Results, Run
 from llm_morl_agents.experiments.statistics import trailing_mean
+from llm_morl_agents.experiments.summary import featured
 from llm_morl_env.metrics import nondominated
 
 Floats = NDArray[np.float64]
@@ -28,6 +31,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (2, 2)), (0, (7, 2, 2, 2)), (0, (1, 1)))
 #: Steps that a training curve is smoothed over.
 SMOOTHING = 5
+#: Arms in a figure, at most: the eye tells no more apart.
+MOST_ARMS = 7
 _INK, _GRID = "#333333", "#DDDDDD"
 
 
@@ -83,7 +88,7 @@ def weights(results: Results) -> Figure:
             axis.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
             if column == 0:
                 axis.set_ylabel(label)
-        axes[0][column].set_title(arm)
+        axes[0][column].set_title(_short(arm, 34), fontsize=11 if len(arm) < 28 else 9)
         axes[1][column].set_xlabel("training steps taken")
     handles = [
         Line2D([], [], color=_style(i)[0], linestyle=_dash(i), linewidth=1.8, label=name)
@@ -130,10 +135,51 @@ def front(results: Results) -> Figure | None:
     return figure
 
 
-def save_figures(results: Results, folder: Path) -> list[Path]:
-    """Write ``curves.png``, ``weights.png`` and, from two objectives on, ``front.png``."""
+def method_sets(results: Results, fronts: Sequence[MethodFront]) -> Figure | None:
+    """Every pair of objectives: the vectors that each method reached over the preferences, and the known front."""
+    pairs = list(combinations(range(len(results.objectives)), 2))
+    if not pairs or not fronts:
+        return None
+    columns = min(len(pairs), 3)
+    figure, axes = _panels(rows=-(-len(pairs) // columns), columns=columns, width=5.2, height=4.2)
+    for axis, (x, y) in zip(axes.flat, pairs, strict=False):
+        if results.pareto_front is not None:
+            known = results.pareto_front[np.argsort(results.pareto_front[:, x])]
+            axis.plot(known[:, x], known[:, y], color="#888888", linestyle=(0, (4, 3)), linewidth=1.2, zorder=1)
+        for number, front in enumerate(fronts[:MOST_ARMS]):
+            colour, marker = _style(number)
+            best, rest = front.vectors[front.best], front.vectors[~front.best]
+            best = best[np.argsort(best[:, x])]
+            if len(results.objectives) == 2:  # else a line in a projection would say nothing
+                axis.plot(best[:, x], best[:, y], color=colour, linewidth=1.2, zorder=2)
+            axis.scatter(best[:, x], best[:, y], color=colour, marker=marker, s=48, edgecolors="white", zorder=3)
+            axis.scatter(rest[:, x], rest[:, y], facecolors="none", edgecolors=colour, marker=marker, s=24, zorder=2)
+        axis.margins(0.08)
+        axis.set_xlabel(results.objectives[x])
+        axis.set_ylabel(results.objectives[y])
+    for axis in list(axes.flat)[len(pairs) :]:
+        axis.set_axis_off()
+    handles = [_arm_handle(number, front.method) for number, front in enumerate(fronts[:MOST_ARMS])]
+    if results.pareto_front is not None:
+        handles.append(Line2D([], [], color="#888888", linestyle=(0, (4, 3)), label="exact Pareto front"))
+    note = (
+        "evaluation split, sampled, mean over seeds, a point for each preference; "
+        "filled: not dominated within the method"
+    )
+    _finish(figure, "What each method reaches over the preferences", note, handles)
+    return figure
+
+
+def save_figures(results: Results, folder: Path, fronts: Sequence[MethodFront] = ()) -> list[Path]:
+    """Write ``curves.png``, ``weights.png`` and, from two objectives on, ``front.png``.
+
+    Where there are many arms, those that `featured` names; with preferences, ``front.png`` shows every method's set.
+    """
+    names = featured(results, MOST_ARMS)
+    few = replace(results, arms={name: results.arms[name] for name in names})
+    last = method_sets(results, fronts) if fronts else front(few)
     written = []
-    for name, figure in (("curves", curves(results)), ("weights", weights(results)), ("front", front(results))):
+    for name, figure in (("curves", curves(few)), ("weights", weights(few)), ("front", last)):
         if figure is not None:
             path = folder / f"{name}.png"
             # Without the program's version in the file, the same results give the same bytes.
@@ -168,7 +214,7 @@ def _finish(figure: Figure, title: str, note: str, handles: Sequence[Line2D]) ->
     legend = figure.legend(
         handles=list(handles),
         loc="outside lower center",
-        ncols=min(len(handles), 4),
+        ncols=min(len(handles), 4 if max(len(str(h.get_label())) for h in handles) < 24 else 2),
         frameon=False,
         title=note,
         title_fontsize=8.5,
@@ -185,11 +231,16 @@ def _dash(number: int) -> Any:
 
 
 def _arm_handles(results: Results) -> list[Line2D]:
-    styles = [_style(number) for number in range(len(results.arms))]
-    return [
-        Line2D([], [], color=colour, marker=marker, markeredgecolor="white", label=arm)
-        for arm, (colour, marker) in zip(results.arms, styles, strict=True)
-    ]
+    return [_arm_handle(number, arm) for number, arm in enumerate(results.arms)]
+
+
+def _arm_handle(number: int, name: str) -> Line2D:
+    colour, marker = _style(number)
+    return Line2D([], [], color=colour, marker=marker, markeredgecolor="white", label=_short(name))
+
+
+def _short(name: str, length: int = 44) -> str:
+    return name if len(name) <= length else f"{name[: length - 1]}…"
 
 
 def _evaluations(runs: Sequence[Run]) -> tuple[NDArray[np.int64], Floats]:

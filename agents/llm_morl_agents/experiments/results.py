@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_morl_agents.experiments.arms import parse_arm
-from llm_morl_agents.experiments.compare import Job, jobs_of
+from llm_morl_agents.experiments.compare import TASK, Job, jobs_of, read_task
 from llm_morl_agents.experiments.config import CompareConfig, RunOptions, TrainConfig, read_toml
 from llm_morl_agents.experiments.errors import UserError
 from llm_morl_agents.experiments.runner import (
@@ -72,6 +72,7 @@ class Results:
         high: (K,) bounds.
         arms: Runs by arm, in the order of the configuration, seeds ascending; arms without any are left out.
         unfinished: Names of the runs that did not come to their end.
+        pareto_front: (F, K) the task's exact front, where it is known.
     """
 
     folder: Path
@@ -81,6 +82,7 @@ class Results:
     high: Floats
     arms: Mapping[str, list[Run]]
     unfinished: list[str]
+    pareto_front: Floats | None = None
 
 
 def load_results(folder: Path) -> Results:
@@ -108,7 +110,13 @@ def load_results(folder: Path) -> Results:
         high=np.array(facts["high"]),
         arms=arms,
         unfinished=[job.name for job in jobs if not job.finished],
+        pareto_front=_known_front(folder),
     )
+
+
+def _known_front(folder: Path) -> Floats | None:
+    front = read_task(folder)["pareto_front"] if (folder / TASK).is_file() else None
+    return None if front is None else np.array(front, dtype=np.float64)
 
 
 def read_experiment(folder: Path) -> tuple[RunOptions, list[Job]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -33,6 +33,8 @@ METRICS, CHECKPOINT, FINISHED, ERROR = "metrics.jsonl", "checkpoint.safetensors"
 LOCK = ".lock"
 #: Rows of the evaluation's batches, at most; fewer where training takes fewer.
 EVAL_ROWS = 128
+#: Sampled answers of an evaluation, at least, where the split has fewer problems than are asked for.
+EVAL_ANSWERS = 256
 #: Problems whose answers are kept as text, before and after.
 N_EXAMPLES = 6
 #: Instead of the name of a model: a small random one.
@@ -64,6 +66,8 @@ def run(
     *,
     callbacks: Sequence[Callable[[StepReport], bool | None]] = (),
     told: Callable[[str], None] = lambda text: None,
+    weighter: str | None = None,
+    facts: Mapping[str, Any] | None = None,
 ) -> GroupedPG | None:
     """Take a run to its end, from its checkpoint where there is one.
 
@@ -74,6 +78,8 @@ def run(
         folder: Of this run; made where it is missing.
         callbacks: Called with each `StepReport`; one that returns False interrupts the run.
         told: Receives lines about what happens besides steps.
+        weighter: As text, instead of the arm's.
+        facts: More for ``finished.json``.
 
     Returns:
         The trained agent, or None if the run was interrupted; it is saved then, and the same call continues.
@@ -94,7 +100,8 @@ def run(
         agent = load_agent(arm, checkpoint, envs, policy)
         told(f"resumed at step {agent.step_count}")
     else:
-        agent = make_agent(arm, envs, policy, seed=seed, settings=run_settings(config))
+        settings = run_settings(config)
+        agent = make_agent(arm, envs, policy, seed=seed, settings=settings, weighter=weighter, rescale=config.rescale)
     recorder = _Recorder(agent, eval_envs, config, folder, told)
     recorder.drop_beyond(agent.step_count)
     if agent.step_count == 0:
@@ -104,7 +111,7 @@ def run(
     if agent.interrupted or agent.step_count < config.steps:
         return None
     recorder.evaluate()
-    recorder.finish()
+    recorder.finish(facts or {})
     return agent
 
 
@@ -180,6 +187,7 @@ class _Recorder:
             split="eval",
             generator=stream(agent.seed, "evaluate"),
             greedy=at_an_end,
+            samples=self._samples(),
         )
         row = evaluation.as_row()
         errors = zip(evaluation.objectives, evaluation.sampled_standard_error, strict=True)
@@ -191,6 +199,14 @@ class _Recorder:
         self._append({"kind": "evaluation", "step": step, "problems": len(evaluation.sampled_rewards), **row})
         levels = zip(evaluation.objectives, evaluation.sampled, strict=True)
         self.told(f"evaluation after {step} steps: {'  '.join(f'{name} {level:.3f}' for name, level in levels)}")
+
+    def _samples(self) -> int:
+        """Sampled answers to a problem: the configured number, else enough for a small split to say something."""
+        if self.config.eval_samples is not None:
+            return self.config.eval_samples
+        task = getattr(self.eval_envs.unwrapped, "task", None)
+        size = EVAL_ANSWERS if task is None else len(task.with_split("eval"))
+        return -(-EVAL_ANSWERS // min(size, EVAL_ANSWERS)) if size < self.config.eval_problems else 1
 
     def _examples(self, sampling: Sampling) -> list[Row]:
         """The evaluation's sampled answers to the first problems, with their rewards."""
@@ -213,8 +229,11 @@ class _Recorder:
             for p, r, values in zip(prompts, responses, rewards, strict=False)
         ]
 
-    def finish(self) -> None:
+    def finish(self, more: Mapping[str, Any]) -> None:
         """Mark the run as finished, with what a report needs to know of it."""
+        from llm_morl_agents import expressions
+        from llm_morl_agents.weighters import WEIGHTERS
+
         objectives = self.agent.objectives
         facts = {
             "steps": self.agent.step_count,
@@ -224,6 +243,9 @@ class _Recorder:
             "settings": {k: v for k, v in self.agent.constructor_options().items() if k != "seed"},
             "parameters": sum(p.numel() for p in self.agent.policy.trainable_parameters().values()),
             "versions": {name: version(name) for name in ("llm-morl-env", "torch", "transformers")},
+            "weighter": expressions.describe(self.agent.weighter, WEIGHTERS),
+            "policy": self.agent.policy.name_or_path,
+            **more,
         }
         aside = self.folder / f"{FINISHED}.part"
         aside.write_text(json.dumps(facts), encoding="utf-8")

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from llm_morl_agents.experiments.arms import Arm, parse_arm
 from llm_morl_agents.experiments.config import CompareConfig, read_toml
+from llm_morl_agents.experiments.controls import frozen_mean
 from llm_morl_agents.experiments.runner import ERROR, locked, run, run_folder
 
 if TYPE_CHECKING:
@@ -137,7 +138,17 @@ def attempt(experiment: Path, arm: Arm, seed: int) -> int:
         with locked(folder, patience_seconds=PATIENCE_SECONDS):
             (folder / ERROR).unlink(missing_ok=True)
             config = read_toml(experiment / "config.toml", CompareConfig)
-            agent = run(config, arm, seed, folder, callbacks=[parent_lives], told=told)
+            frozen = None if arm.frozen_from is None else frozen_mean(experiment, arm, config.seeds)
+            agent = run(
+                config,
+                arm,
+                seed,
+                folder,
+                callbacks=[parent_lives],
+                told=told,
+                weighter=None if frozen is None else frozen.weighter,
+                facts={} if frozen is None else {"frozen": frozen.as_facts()},
+            )
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception:

@@ -1,0 +1,59 @@
+"""What a dynamic arm beats, in words, on numbers that are known."""
+
+import pytest
+from test_summary import made_results, made_run
+
+from llm_morl_agents.experiments.summary import summarise
+from llm_morl_agents.experiments.verdicts import verdicts
+
+STATICS = {"gdpo:static": 0.3, "gdpo:static(weights=(1, 3))": 0.5, "grpo:static": 0.9}
+
+
+def found(tmp_path, levels, seeds=4):
+    """Verdicts where every arm ends at (its level + a little by seed, middle)."""
+    arms = {
+        arm: [made_run(arm, s, [level + 0.01 * (-1) ** s, 0.0]) for s in range(seeds)] for arm, level in levels.items()
+    }
+    results = made_results(tmp_path, arms)
+    return verdicts(results, summarise(results))
+
+
+def test_each_control_of_the_same_agent(tmp_path):
+    said = found(
+        tmp_path, {"gdpo:saw": 0.6, "gdpo:frozen_mean(saw)": 0.7, "gdpo:random": 0.2, "grpo:random": 0.1, **STATICS}
+    )
+    assert [(v.control, v.outcome) for v in said] == [
+        ("gdpo:frozen_mean(saw)", "loses to"),
+        ("gdpo:static(weights=(1, 3))", "beats"),
+        ("gdpo:random", "beats"),
+    ]
+    assert str(said[1]) == (
+        "gdpo:saw beats the best static weights (gdpo:static(weights=(1, 3)), the best of 2): "
+        "hypervolume +0.050 [+0.050, +0.050], 4 seeds."
+    )
+
+
+def test_an_interval_with_zero_inside_is_said_plainly(tmp_path):
+    arms = {
+        "gdpo:saw": [made_run("gdpo:saw", s, [0.5 + 0.1 * (-1) ** s, 0.0]) for s in range(4)],
+        "gdpo:random": [made_run("gdpo:random", s, [0.49, 0.0]) for s in range(4)],
+    }
+    results = made_results(tmp_path, arms)
+    (verdict,) = verdicts(results, summarise(results))
+    assert str(verdict).startswith("gdpo:saw does not beat random weights (gdpo:random): hypervolume +0.005 [-0.0")
+
+
+def test_one_seed_and_no_common_seed(tmp_path):
+    (alone,) = found(tmp_path, {"gdpo:saw": 0.6, "gdpo:random": 0.2}, seeds=1)
+    assert str(alone) == (
+        "gdpo:saw cannot be compared with random weights (gdpo:random): one seed says nothing about the spread."
+    )
+    arms = {"gdpo:saw": [made_run("gdpo:saw", 0, [0.5, 0.0])], "gdpo:random": [made_run("gdpo:random", 1, [0.5, 0.0])]}
+    results = made_results(tmp_path, arms)
+    (apart,) = verdicts(results, summarise(results))
+    assert "no common seed" in str(apart)
+
+
+@pytest.mark.parametrize("levels", [STATICS, {"dvao": 0.5, "gdpo:random": 0.1, "gdpo:static": 0.3}])
+def test_nothing_is_said_without_a_control_of_the_same_agent(tmp_path, levels):
+    assert found(tmp_path, levels) == []
