@@ -29,6 +29,7 @@ TASKS: Mapping[str, str] = MappingProxyType(
         "countsfront": "llm_morl_env.tasks.counts_front:counts_front_task",
         "dentfront": "llm_morl_env.tasks.dent_front:dent_front_task",
         "contextfront": "llm_morl_env.tasks.context_front:context_front_task",
+        "lengthtrap": "llm_morl_env.tasks.length_trap:length_trap_task",
         "unlock": "llm_morl_env.tasks.unlock:unlock_task",
     }
 )
@@ -45,6 +46,7 @@ IDS: Mapping[str, str] = MappingProxyType(
         "CountsFront-MO-v0": "countsfront",
         "DentFront-MO-v0": "dentfront",
         "ContextFront-MO-v0": "contextfront",
+        "LengthTrap-MO-v0": "lengthtrap",
         "Unlock-MO-v0": "unlock",
     }
 )
