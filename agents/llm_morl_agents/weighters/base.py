@@ -34,7 +34,7 @@ class Probe:
         parameters: Regular expressions; gradients are taken of the trainable parameters that one of them is found in.
             None takes all.
         clip_norm: Each objective's gradient is scaled down to this norm (``gradients.exact`` alone); None for never.
-        groups: Groups of the batch that gradients are taken on, the first ones; None for all.
+        groups: Groups of the batch that gradients and ``realised`` are taken on, the first ones; None for all.
         problems: Problems that ``validation`` answers greedily.
         method: Of ``gradients.jvp``: ``"forward"`` differentiates forward, ``"finite"`` takes a central difference of
             two forward passes, ``"auto"`` is forward where the policy can.
