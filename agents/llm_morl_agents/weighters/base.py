@@ -233,8 +233,8 @@ class Weighting:
 class Weighter(Protocol):
     """A frozen object that turns `Signals` into a `Weighting`; its memory goes in and comes out as a value.
 
-    ``needs`` is a subset of `NEEDS`; a weighter that needs any may carry a ``probe``, a `Probe`. ``init`` gives the state before the first step. A call never changes the state it
-    was given.
+    ``needs`` is a subset of `NEEDS`; a weighter that needs any may carry a ``probe``, a `Probe`. ``init`` gives the
+    state before the first step. A call never changes the state it was given.
     """
 
     @property
