@@ -60,7 +60,7 @@ class GradientInfluence:
     Only ``eta / mu`` acts. The paper's values (learning rate 1e-6 over 1e-5, 1e-4 in some runs) make the exponent 0.1 I
     or 0.01 I. There each gradient is clipped to norm 1, so that ``|I| <= K``; as released, ``clip_norm=1.0`` and
     ``parameters`` of the middle layers. Without a clip I grows with the square of the gradients. On the embedded model
-    under GDPO it lies between -0.1 and 0.8 and is mostly below 0.2 after the first steps; there the paper's step takes from
+    under GDPO it lies between -0.1 and 0.8 and is mostly below 0.2 after the first steps; there the paper's step takes
     tens to hundreds of training steps to double a ratio of weights. For a faster one raise ``eta``.
 
     Misleading: the influence holds the objective's own squared norm, so a large gradient gains weight by its size
