@@ -78,6 +78,8 @@ ARMS = {
     "saw-ema": SAW(ema=0.7),
     "saw-released": SAW(released=True),
     "saw-released-ema": SAW(released=True, ema=0.7),
+    "saw-floor": SAW(floor=0.3, ema=0.5),
+    "saw-offset": SAW(offset=[0.0, 0.5, 0.2], low=[-0.1, 0.0, -2.0]),
     "dvao-unit": DVAOWeights(unit_interval=True),
     "smoothed": Smoothed(SAW(ema=0.5), decay=0.8),
     "floored": Floored(SAW(), floor=0.2),
@@ -120,6 +122,7 @@ ONE_LEVEL: dict[str, str] = {
 }
 #: Rows whose options or draws belong to the objectives by position.
 BY_POSITION = {
+    "saw-offset": "an offset for each objective",
     "frozen": "a weight for each objective",
     "replay": "a weight for each objective",
     "random": "draws for each objective",
@@ -506,10 +509,65 @@ def test_saw_needs_true_lower_bounds():
     weights_of(SAW(), float32_bound, low=np.array([-0.1]))  # rounding is no violation
 
 
-@pytest.mark.parametrize("options", [{"delta": 0}, {"delta": -1}, {"delta": np.nan}, {"ema": 1.0}, {"ema": -0.1}])
+def test_saw_offset_and_low():
+    """Both move the denominator: what counts is ``r + offset - low``."""
+    rewards, low, offset = random_batch(0)[0], np.array([-0.5, 0.0, -2.0]), np.array([0.5, 0.1, 0.0])
+    declared = weights_of(SAW(), rewards, low=low)
+    np.testing.assert_array_equal(weights_of(SAW(low=low), rewards), declared)
+    np.testing.assert_array_equal(weights_of(SAW(low=low), rewards, low=np.full(3, -np.inf)), declared)
+    together = weights_of(SAW(low=low, offset=offset), rewards)
+    np.testing.assert_allclose(together, weights_of(SAW(), rewards, low=low - offset), rtol=1e-12)
+    assert weights_of(SAW(offset=[0.0, 0.0, 1.0]), rewards)[2] < weights_of(SAW(), rewards)[2]
+
+
+@every_level
+@pytest.mark.parametrize("released", [False, True])
+def test_saw_bounds_the_share(level, released):
+    rewards = random_batch(0)[0]
+    rewards[:, 0] = 0.5
+    rewards[:, 1] = np.arange(len(rewards)) == 0  # a rare success
+    factor = 3 if released or level == "advantage" else 1
+    share = weights_of(SAW(released=released), rewards, level=level) / factor
+    assert share[0] == 0
+    assert share[1] > 0.8
+    got = weights_of(SAW(released=released, floor=0.1, max_weight=0.6), rewards, level=level) / factor
+    np.testing.assert_allclose(got, [0.1, 0.6, 0.3], atol=1e-6)
+    assert SAW(floor=1 / 3, max_weight=1 / 3).init(objectives(3)) == {}
+
+
+def test_saw_bounds_do_not_enter_the_running_share():
+    steps = [random_batch(seed) for seed in range(3)]
+    _, plain = run_weighter(SAW(ema=0.7), steps)
+    _, bounded = run_weighter(SAW(ema=0.7, floor=0.33), steps)
+    np.testing.assert_array_equal(bounded["share"], plain["share"])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"delta": 0},
+        {"delta": -1},
+        {"delta": np.nan},
+        {"ema": 1.0},
+        {"ema": -0.1},
+        {"offset": [-0.1]},
+        {"offset": [np.nan]},
+        {"low": [-np.inf]},
+        {"floor": -0.1},
+        {"max_weight": 0.0},
+    ],
+)
 def test_saw_refuses(options):
-    with pytest.raises(ValueError, match=r"SAW\((delta|ema)="):
+    with pytest.raises(ValueError, match=r"SAW\((delta|ema|offset|low|floor|max_weight)="):
         SAW(**options)
+
+
+@pytest.mark.parametrize("options", [{"offset": [0.0]}, {"low": [0.0]}, {"floor": 0.4}, {"max_weight": 0.3}])
+def test_saw_options_fit_the_objectives(options):
+    with pytest.raises(ValueError, match=r"SAW\((offset|low|floor|max_weight)=\) must .* 3 "):
+        SAW(**options).init(objectives(3))
+    with pytest.raises(ValueError, match=r"SAW\((offset|low|floor|max_weight)=\) must .* 3 "):
+        decide(SAW(**options), *random_batch(0), state={})
 
 
 def test_saw_alias():

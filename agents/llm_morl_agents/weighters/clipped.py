@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +17,14 @@ def bounded(
 ) -> NDArray[np.float64]:
     """The nearest weights of the same sum whose ratio to even ones lies between the bounds.
 
-    With ``even_k = (sum_l w_l) p_k / sum_l p_l`` and ``u_k = w_k / even_k``: ``even_k clip(u_k + t, low, high)``, where
-    the one number t keeps the sum. That is the Euclidean projection of u, objectives counted by preference, onto the
-    bounds and the sum; the sum is piecewise linear in t, so t is exact. Clipping and renormalising instead would leave
-    the bounds again.
+    With ``even_k = (sum_l w_l) p_k / sum_l p_l`` and ``u_k = w_k / even_k``: ``even_k clip(t u_k, low, high)``, where
+    the one number t keeps the sum. These are the weights of least Kullback-Leibler divergence from the given ones, and
+    ratios between weights that no bound stops stay as they are; clipping once and renormalising would leave the bounds
+    again. The sum is piecewise linear in t, so t is exact. Weights of 0 are raised to ``low``, and further, evenly,
+    only where all others have reached ``high``.
 
     Args:
-        weights: (K,).
+        weights: (K,) non-negative.
         preference: (K,) non-negative; where it is 0 the weight is 0.
         low: In [0, 1].
         high: At least 1; may be inf.
@@ -30,8 +32,8 @@ def bounded(
     Returns:
         (K,); ``weights`` itself where the sum is not positive or every ratio lies inside already.
 
-    >>> bounded(np.array([2.8, 0.2, 0.0]), np.ones(3), 0.1, 2.0).round(6)
-    array([2. , 0.6, 0.4])
+    >>> bounded(np.array([2.5, 0.4, 0.1]), np.ones(3), 0.1, 2.0).round(6)
+    array([2. , 0.8, 0.2])
     """
     total = weights.sum()
     counts = preference > 0
@@ -41,22 +43,36 @@ def bounded(
     ratio = weights[counts] / (total * share)
     if ((ratio >= low) & (ratio <= high)).all():
         return weights
-    ends = np.concatenate([low - ratio, high - ratio, [0.0]])
-    shifts = np.sort(ends[np.isfinite(ends)])
-    sums = np.clip(ratio + shifts[:, None], low, high) @ share
-    shift = np.interp(1.0, sums, shifts)
     out: NDArray[np.float64] = np.zeros_like(weights)
-    out[counts] = total * share * np.clip(ratio + shift, low, high)
+    out[counts] = total * share * _bounded_ratio(ratio, share, low, high)
     return out
+
+
+def _bounded_ratio(ratio: NDArray[np.float64], share: NDArray[np.float64], low: float, high: float) -> Any:
+    """``clip(t ratio, low, high)`` whose mean over the shares is 1."""
+    some = ratio > 0
+    used, unused = share[some].sum(), share[~some].sum()
+    if unused > 0 and high * used + low * unused < 1:
+        return np.where(some, high, (1 - high * used) / unused)
+    with np.errstate(over="ignore"):
+        ends = np.concatenate([low / ratio[some], high / ratio[some], [0.0, 1.0]])
+    factors = np.sort(ends[np.isfinite(ends)])
+    means = np.clip(np.outer(factors, ratio), low, high) @ share  # rising
+    right = min(int(np.searchsorted(means, 1.0)), len(means) - 1)
+    left = max(right - 1, 0)
+    rise = means[right] - means[left]
+    part = (1.0 - means[left]) / rise if rise > 0 else 0.0
+    factor = factors[left] + part * (factors[right] - factors[left])
+    return np.clip(factor * ratio, low, high)
 
 
 @dataclass(frozen=True)
 class Clipped(Wrapper):
     """No weight falls below ``low`` or rises above ``high`` times the mean weight; the sum stays.
 
-    What one objective gives up, the others get in equal parts, as far as their own bounds allow: `bounded`. Under a
-    preference p "even" means proportional to p. Weights inside the bounds are not touched, unlike under `Floored`. Rows
-    without any weight (flat groups of DVAO) stay so.
+    What one objective gives up, the others get in proportion to their weights, as far as their own bounds allow:
+    `bounded`. Under a preference p the mean is proportional to p. Weights that lie inside the bounds together are not
+    touched, unlike under `Floored`. Rows without any weight (flat groups of DVAO) stay so.
 
     Args:
         inner: Any weighter with non-negative weights.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bases import FLAT, flat_groups, moments, quotient
-from .base import Objectives, Signals, State, Weighting
+from .base import Objectives, Signals, State, Weighting, frozen_array
+from .clipped import bounded
 
 
 def coefficient_of_variation(
@@ -53,18 +55,33 @@ class SAW:
     Low variance is not the same as learned: an objective that is never solved also has CV 0 and stays off until it
     moves by luck. A rare binary success has a very large CV.
 
+    All options but ``delta`` are off by default, which is the paper. ``floor``, ``max_weight`` and ``ema`` act on the
+    share, in the order ema, bounds; the running share is that before the bounds.
+
+    ``released=True`` follows the authors' code where it differs from the paper: correctness is shifted by 3 without
+    delta and format not at all, here a shift by the lower bound where that is negative; ``|mean| + delta`` below the
+    std; the share over ``sum + delta``; the factor K at both levels; no fallback, so that a constant batch has weights
+    0. Left out: its restriction to these two rewards, and its NaN for a batch of one response (here 0). Its estimators
+    are ``numerics="verl"`` (group std with ddof 1 and 1e-6, whitening over tokens). Beside the weights, its runs
+    of SAW take raw scores where its plain GRPO takes rewards with a KL penalty inside: compare with its numbers in
+    mind.
+
     Args:
         delta: Absolute constant in the shift, the denominator and the fallback threshold. The paper does not state it;
             1e-8 is the epsilon of the released code. Being absolute, it is felt by rewards below about 1e-2.
         ema: Share of the previous weights in the running weights, in [0, 1); None (the paper) for no smoothing. The
             first batch starts it; a batch that falls back leaves it as it is.
-        released: Follow the released code: shift without delta and only where the lower bound is negative,
-            ``|mean| + delta``, share over ``sum + delta``, factor K at both levels, no fallback. Left out: its NaN
-            for a batch of one response (here 0), and its restriction to two objectives.
+        released: Follow the released code, see above.
+        offset: K non-negative numbers added to the rewards before the CV, and so to its denominator: the objective
+            weighs less, most where its mean is near the bound (a rare success).
+        low: K lower bounds instead of the declared ones, for rewards whose declared bound is loose or missing.
+        floor: Least share of an objective, in [0, 1 / K].
+        max_weight: Largest share, at least 1 / K; None for no bound. Both bounds keep the sum, see
+            `llm_morl_agents.weighters.clipped.bounded`.
 
     Raises:
-        ValueError: If ``delta`` or ``ema`` is out of range; from ``init`` and the call, if a lower bound is not
-            declared; from the call, if a reward lies below it.
+        ValueError: If an option is out of range; from ``init`` and the call, if a lower bound is neither declared nor
+            given, or an option does not fit the number of objectives; from the call, if a reward lies below its bound.
 
     >>> rewards, ones = np.array([[0.0, 3.0], [1.0, 4.0]]), np.ones(2)  # CV 1.414 and 0.202
     >>> signals = Signals(rewards, np.array([0, 0]), 0 * ones, 5 * ones, preference=ones, level="reward", step=0)
@@ -75,6 +92,10 @@ class SAW:
     delta: float = 1e-8
     ema: float | None = None
     released: bool = False
+    offset: Sequence[float] | None = None
+    low: Sequence[float] | None = None
+    floor: float = 0.0
+    max_weight: float | None = None
     needs: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self) -> None:
@@ -83,16 +104,48 @@ class SAW:
         if self.ema is not None and not 0 <= self.ema < 1:
             raise ValueError(f"SAW(ema=) must lie in [0, 1) or be None, got {self.ema!r}")
 
+        for name in ("offset", "low"):
+            if getattr(self, name) is not None:
+                values = frozen_array(f"SAW({name}=)", getattr(self, name), (None,))
+                object.__setattr__(self, name, tuple(values.tolist()))  # a tuple, so that equal weighters compare equal
+        if self.offset is not None and min(self.offset, default=0.0) < 0:
+            raise ValueError(f"SAW(offset=) must be non-negative, got {self.offset}")
+        if not 0 <= self.floor <= 1:
+            raise ValueError(f"SAW(floor=) must lie in [0, 1 / K], got {self.floor!r}")
+        if self.max_weight is not None and not self.max_weight > 0:
+            raise ValueError(f"SAW(max_weight=) must be at least 1 / K or None, got {self.max_weight!r}")
+
+    def _fitted(self, declared: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Lower bounds and offsets, (K,) each; all options checked against K."""
+        k = len(declared)
+        for name in ("offset", "low"):
+            given = getattr(self, name)
+            if given is not None and len(given) != k:
+                raise ValueError(f"SAW({name}=) must have {k} entries, one for each objective, got {given}")
+        if self.floor * k > 1:
+            raise ValueError(f"SAW(floor=) must be at most 1 / {k} objectives, got {self.floor!r}")
+        if self.max_weight is not None and self.max_weight * k < 1:
+            raise ValueError(f"SAW(max_weight=) must be at least 1 / {k} objectives, got {self.max_weight!r}")
+        low = declared if self.low is None else np.array(self.low)
+        if not np.isfinite(low).all():
+            raise ValueError(f"SAW needs the declared lower bound of every objective, or SAW(low=), got low={low}")
+        return low, np.zeros(k) if self.offset is None else np.array(self.offset)
+
+    def _bounded(self, share: NDArray[np.float64]) -> NDArray[np.float64]:
+        k = len(share)
+        high = np.inf if self.max_weight is None else k * self.max_weight
+        return bounded(share, np.ones(k), min(k * self.floor, 1.0), max(high, 1.0))
+
     def init(self, objectives: Objectives) -> State:
         """Empty: the running weights start with the first batch."""
-        _check_declared(objectives.low)
+        self._fitted(objectives.low)
         return {}
 
     def __call__(self, signals: Signals, state: State) -> tuple[Weighting, State]:
         """Weights (K,); with ``ema`` the state holds the running ``share`` (K,), which sums to 1."""
-        _check_declared(signals.low)
-        _check_above(signals.rewards, signals.low)
-        cv = coefficient_of_variation(signals.rewards, signals.low, delta=self.delta, released=self.released)
+        low, offset = self._fitted(signals.low)
+        _check_above(signals.rewards, low)
+        cv = coefficient_of_variation(signals.rewards + offset, low, delta=self.delta, released=self.released)
         k = len(cv)
         if not self.released and cv.sum() < self.delta:
             return Weighting(signals.preference), state
@@ -102,16 +155,11 @@ class SAW:
                 share = self.ema * np.asarray(state["share"], dtype=np.float64) + (1 - self.ema) * share
             state = {"share": share}
         factor = k if self.released or signals.level == "advantage" else 1
-        return Weighting(factor * share * signals.preference), state
+        return Weighting(factor * self._bounded(share) * signals.preference), state
 
 
 #: The method's name in full.
 StageAwareWeighter = SAW
-
-
-def _check_declared(low: NDArray[np.float64]) -> None:
-    if not np.isfinite(low).all():
-        raise ValueError(f"SAW needs the declared lower bound of every objective, got low={low}")
 
 
 def _check_above(rewards: NDArray[np.float64], low: NDArray[np.float64]) -> None:
