@@ -72,6 +72,7 @@ def small(directory, **changes):
         steps=6,
         eval_every=2,
         eval_problems=4,
+        eval_samples=1,
         checkpoint_every=2,
         settings={"learning_rate": 0.01},
         out=directory / "runs",

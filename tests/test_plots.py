@@ -1,12 +1,13 @@
 """Figures: they are drawn for every shape of experiment, show the numbers given, and leave nothing behind."""
 
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from test_summary import made_results, made_run
 
-from llm_morl_agents.experiments.plots import COLOURS, curves, front, save_figures, weights
+from llm_morl_agents.experiments.plots import COLOURS, WEIGHTS_COLUMNS, curves, front, save_figures, weights
 from llm_morl_agents.experiments.results import Run
 
 
@@ -30,8 +31,6 @@ def with_objectives(results, k):
         series = {name: repeat(v) if v.ndim == 2 else v for name, v in run.series.items()}
         arrays = {name: repeat(getattr(run, name)) for name in ("evaluations", "start", "final", "greedy")}
         return Run(**{**vars(run), **arrays, "series": series})
-
-    from dataclasses import replace
 
     return replace(
         results,
@@ -62,6 +61,11 @@ def test_weights_have_a_column_for_each_arm_and_two_rows(results):
     assert [axis.get_title() for axis in panels(figure)[:3]] == list(results.arms)
 
 
+def test_weights_of_many_arms_stand_in_blocks(results):
+    many = replace(results, arms={f"arm {i}": results.arms["dvao"] for i in range(WEIGHTS_COLUMNS + 2)})
+    assert len(panels(weights(many))) == 2 * (WEIGHTS_COLUMNS + 2)
+
+
 @pytest.mark.parametrize(("k", "pairs"), [(2, 1), (3, 3), (5, 10)])
 def test_front_has_a_panel_for_each_pair(results, k, pairs):
     assert len(panels(front(with_objectives(results, k)))) == pairs
@@ -88,8 +92,6 @@ def test_files_are_reproducible(results, tmp_path, k):
 
 
 def test_more_arms_than_colours(results):
-    from dataclasses import replace
-
     runs = results.arms["dvao"]
     many = replace(results, arms={f"arm {i}": runs for i in range(len(COLOURS) + 2)})
     assert len(panels(front(many))) == 1

@@ -118,12 +118,12 @@ def test_terminal_tables_fit_80_columns(results):
     assert re.search(r"gdpo:static +format +0\.60 → 0\.90 +– *\n +correctness +0\.10 → 1\.00 +– *\n", text)
     assert re.search(r"gdpo:saw +format +0\.60 → 0\.90 +\+0\.00 \[-?\+?0\.\d\d, \+0\.\d\d\] *\n", text)
     assert re.search(r"gdpo:static +format +1\.00 +0\.50 +0\.61 +0\.62 *\n +correctness +1\.00", text)
-    said = " ".join(text.split())
-    assert "saw does not beat static weights (gdpo:static): hypervolume +0.188 [-0.278, +0.653], 3 seeds." in said
+    words = " ".join(text.split())
+    assert "saw does not beat static weights (gdpo:static): hypervolume +0.188 [-0.278, +0.653], 3 seeds." in words
     assert re.search(r"gdpo:saw +0\.562 \[0\.375, 0\.750\] +0\.406 +0\.67 +\+0\.188 \[-0\.278, \+0\.653\] *\n", text)
     assert re.search(r"gdpo:static +0\.375 \[0\.375, 0\.375\] +0\.312 +0\.50 +– *\n", text)
-    assert re.findall(r"^(gdpo:\w+)", text, re.MULTILINE)[:2] == ["gdpo:saw", "gdpo:static"], "the best first"
-    assert "final − gdpo:static [95 %]" in text
+    assert re.findall(r"^(gdpo:\w+) ", text, re.MULTILINE)[:2] == ["gdpo:saw", "gdpo:static"], "the best first"
+    assert "final − gdpo:static" in text
 
 
 def test_five_objectives_fit_80_columns_too(tmp_path):

@@ -1,8 +1,14 @@
 """What a dynamic arm beats, in words, on numbers that are known."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 from test_summary import made_results, made_run
 
+from llm_morl_agents.experiments.arms import parse_arm
+from llm_morl_agents.experiments.config import CompareConfig
+from llm_morl_agents.experiments.fronts import method_fronts
 from llm_morl_agents.experiments.summary import summarise
 from llm_morl_agents.experiments.verdicts import verdicts
 
@@ -57,3 +63,21 @@ def test_one_seed_and_no_common_seed(tmp_path):
 @pytest.mark.parametrize("levels", [STATICS, {"dvao": 0.5, "gdpo:random": 0.1, "gdpo:static": 0.3}])
 def test_nothing_is_said_without_a_control_of_the_same_agent(tmp_path, levels):
     assert found(tmp_path, levels) == []
+
+
+def test_with_preferences_whole_fronts_are_compared(tmp_path):
+    levels = {"gdpo:static": (0.5, 0.6), "gdpo:saw": (0.6, 0.9), "gdpo:frozen_mean(saw)": (0.6, 0.9)}
+    arms = {}
+    for method, reached in levels.items():
+        for preference, level in zip(((0.0, 1.0), (1.0, 0.0)), reached, strict=True):
+            name = parse_arm(method).with_preference(preference).text
+            arms[name] = [made_run(name, s, [level + 0.01 * s, 0.0]) for s in range(3)]
+    results = made_results(tmp_path, arms)
+    results = replace(results, config=CompareConfig(arms=tuple(levels), preferences=2))
+    summary, fronts = summarise(results), method_fronts(results)
+    said = verdicts(results, summary, fronts)
+    assert [(v.arm, v.control, v.outcome) for v in said] == [
+        ("gdpo:saw", "gdpo:frozen_mean(saw)", "does not beat"),
+        ("gdpo:saw", "gdpo:static", "beats"),
+    ]
+    np.testing.assert_allclose(said[1].gap.mean, 0.3 * 0.5)

@@ -12,14 +12,21 @@ from llm_morl_agents.experiments.config import CompareConfig
 _DESCRIPTION = """\
 Compare agents and weighters: every arm with every seed, in parallel processes, then a table and a report.
 
-Writes OUT/NAME/: config.toml, metrics.jsonl, summary.csv, curves.png, weights.png, front.png, report.html. After an
-interruption the same command continues where the runs stopped.
+Writes OUT/NAME/: config.toml, task.json, metrics.jsonl, summary.csv, seeds.csv, curves.png, weights.png, front.png,
+report.html. After an interruption the same command continues where the runs stopped.
 
 Examples:
   llm-morl compare --arms gdpo:static gdpo:saw dvao --seeds 3 --steps 80
   llm-morl compare --arms gdpo:static 'gdpo:saw(ema=0.7)' 'gdpo(clip_low=0.1):saw' --learning-rate 2e-4 --name ema
   llm-morl compare --difficulty hard --objectives format name keys values --thresholds format=0.9 values=0.5
-  llm-morl compare --data prompts.jsonl --rewards my_module:rewards --policy path/to/model --steps 20"""
+  llm-morl compare --data prompts.jsonl --rewards my_module:rewards --policy path/to/model --steps 20
+
+Is it the weighter? Static weights over the simplex, its own mean weights held fixed, and random weights beside it:
+  llm-morl compare --arms gdpo:static gdpo:saw rloo:saw --controls grid frozen random --seeds 10
+Which front does each method reach? Every arm for 7 preference vectors, models from scratch, so that seeds vary them:
+  llm-morl compare --env CountsFront-MO-v0 --arms gdpo:static gdpo:saw --preferences 7 --policy scratch
+A harder task: rewards with noise.
+  llm-morl compare --arms gdpo:static gdpo:saw --transforms 'noisy(scale=0.5)'"""
 
 
 def main(arguments: Sequence[str]) -> int:

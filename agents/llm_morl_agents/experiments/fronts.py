@@ -5,7 +5,7 @@ Shapes: S seeds, P preferences, K objectives, B resamples.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -36,6 +36,7 @@ class MethodFront:
         hypervolume: (1,) of the set, objectives scaled to [0, 1] by their bounds, reference 0, with its interval.
         gain: (1,) the hypervolume minus that of ``reference``, paired by seed; None for the reference itself.
         reference: The static method where there is one, else the first.
+        finals: (S, P, K) final vectors, objectives scaled.
     """
 
     method: str
@@ -46,6 +47,7 @@ class MethodFront:
     hypervolume: Interval
     gain: Interval | None
     reference: str
+    finals: Floats
 
 
 def set_hypervolume(vectors: ArrayLike) -> float:
@@ -114,8 +116,7 @@ def method_fronts(results: Results) -> list[MethodFront]:
     reference = next((method for method in tables if parse_arm(method).static), next(iter(tables)))
     fronts = []
     for method, (seeds, values) in tables.items():
-        unit = scaled(values, results.low, results.high)
-        vectors = values.mean(axis=0)
+        vectors, unit = values.mean(axis=0), scaled(values, results.low, results.high)
         fronts.append(
             MethodFront(
                 method=method,
@@ -123,12 +124,16 @@ def method_fronts(results: Results) -> list[MethodFront]:
                 preferences=np.array(list(finals[method])),
                 vectors=vectors,
                 best=nondominated(vectors),
-                hypervolume=front_interval(unit, generator=np.random.default_rng(FRONT_SEED)),
-                gain=None if method == reference else _gain(results, tables[method], tables[reference]),
+                hypervolume=front_interval(
+                    scaled(values, results.low, results.high), generator=np.random.default_rng(FRONT_SEED)
+                ),
+                finals=unit,
+                gain=None,
                 reference=reference,
             )
         )
-    return fronts
+    against = next(front for front in fronts if front.method == reference)
+    return [front if front is against else replace(front, gain=gain_over(front, against)) for front in fronts]
 
 
 def _table(by_preference: dict[tuple[float, ...], dict[int, Floats]]) -> tuple[tuple[int, ...], Floats]:
@@ -138,14 +143,10 @@ def _table(by_preference: dict[tuple[float, ...], dict[int, Floats]]) -> tuple[t
     return tuple(common), np.array(values, dtype=np.float64)
 
 
-def _gain(
-    results: Results, mine: tuple[tuple[int, ...], Floats], theirs: tuple[tuple[int, ...], Floats]
-) -> Interval | None:
-    common = [seed for seed in mine[0] if seed in theirs[0]]
+def gain_over(front: MethodFront, other: MethodFront) -> Interval | None:
+    """Hypervolume of one method's set minus another's, (1,), over the seeds that both have; None without any."""
+    common = [seed for seed in front.seeds if seed in other.seeds]
     if not common:
         return None
-    first, second = (
-        scaled(values[[seeds.index(seed) for seed in common]], results.low, results.high)
-        for seeds, values in (mine, theirs)
-    )
+    first, second = (f.finals[[f.seeds.index(seed) for seed in common]] for f in (front, other))
     return front_interval(first, second, generator=np.random.default_rng(FRONT_SEED))

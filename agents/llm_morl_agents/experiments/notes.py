@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from llm_morl_agents.experiments.arms import KEEPS_SCALE, parse_arm
+from llm_morl_agents.experiments.config import CompareConfig
 from llm_morl_agents.experiments.fronts import MethodFront
 from llm_morl_agents.experiments.plots import MOST_ARMS
 from llm_morl_agents.experiments.results import Results
@@ -101,7 +102,8 @@ def _arms(results: Results, summary: Summary) -> list[str]:
         said.append(
             f"Under {', '.join(kept)} the size of the weights is a factor of the learning rate, and is left as it is."
         )
-    if any(arm.dynamic for arm in arms) and sum(arm.static for arm in arms) > 1:
+    preferences = isinstance(results.config, CompareConfig) and results.config.preferences
+    if any(arm.dynamic for arm in arms) and sum(arm.static for arm in arms) > 1 and not preferences:
         said.append(
             "The best static weights are chosen by the very runs that they are judged by, which flatters them: not "
             "beating them may be owed to that choice, beating them is not."

@@ -33,6 +33,8 @@ DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (2, 2)), (0, (7, 2, 2, 2)), (0,
 SMOOTHING = 5
 #: Arms in a figure, at most: the eye tells no more apart.
 MOST_ARMS = 7
+#: Arms side by side in the figure of weights.
+WEIGHTS_COLUMNS = 4
 _INK, _GRID = "#333333", "#DDDDDD"
 
 
@@ -73,12 +75,15 @@ def curves(results: Results) -> Figure:
 
 
 def weights(results: Results) -> Figure:
-    """The weighter's weights and each objective's share of the advantage, a column for each arm."""
-    figure, axes = _panels(rows=2, columns=len(results.arms), width=4.0, height=2.7, share_rows=True)
+    """The weighter's weights above each objective's share of the advantage, an arm a column, four side by side."""
+    columns = min(len(results.arms), WEIGHTS_COLUMNS)
+    blocks = -(-len(results.arms) // WEIGHTS_COLUMNS)
+    figure, axes = _panels(rows=2 * blocks, columns=columns, width=4.0, height=2.7, share_rows=True)
     rows = (("weight", "weight"), ("advantage_share", "share of the advantage"))
-    for column, (arm, runs) in enumerate(results.arms.items()):
+    for place, (arm, runs) in enumerate(results.arms.items()):
+        top, column = 2 * (place // columns), place % columns
         for row, (name, label) in enumerate(rows):
-            axis = axes[row][column]
+            axis = axes[top + row][column]
             for number in range(len(results.objectives)):
                 colour, _ = _style(number)
                 smooth = np.stack([trailing_mean(run.series[name][:, number], SMOOTHING) for run in runs])
@@ -88,8 +93,11 @@ def weights(results: Results) -> Figure:
             axis.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
             if column == 0:
                 axis.set_ylabel(label)
-        axes[0][column].set_title(_short(arm, 34), fontsize=11 if len(arm) < 28 else 9)
-        axes[1][column].set_xlabel("training steps taken")
+        axes[top][column].set_title(_short(arm, 34), fontsize=11 if len(arm) < 28 else 9)
+        axes[top + 1][column].set_xlabel("training steps taken")
+    for place in range(len(results.arms), blocks * columns):
+        for row in (0, 1):
+            axes[2 * (place // columns) + row][place % columns].set_axis_off()
     handles = [
         Line2D([], [], color=_style(i)[0], linestyle=_dash(i), linewidth=1.8, label=name)
         for i, name in enumerate(results.objectives)
@@ -163,7 +171,7 @@ def method_sets(results: Results, fronts: Sequence[MethodFront]) -> Figure | Non
     if results.pareto_front is not None:
         handles.append(Line2D([], [], color="#888888", linestyle=(0, (4, 3)), label="exact Pareto front"))
     note = (
-        "evaluation split, sampled, mean over seeds, a point for each preference; "
+        "evaluation split, sampled, mean over seeds, a point for each preference;\n"
         "filled: not dominated within the method"
     )
     _finish(figure, "What each method reaches over the preferences", note, handles)
@@ -191,7 +199,7 @@ def save_figures(results: Results, folder: Path, fronts: Sequence[MethodFront] =
 def _panels(
     *, rows: int, columns: int, width: float, height: float, share_rows: bool = False
 ) -> tuple[Figure, NDArray[Any]]:
-    figure = Figure(figsize=(max(width * columns, 6.0), height * rows + 1.1), layout="constrained")
+    figure = Figure(figsize=(max(width * columns, 7.6), height * rows + 1.1), layout="constrained")
     FigureCanvasAgg(figure)
     axes: NDArray[Any] = figure.subplots(rows, columns, squeeze=False, sharey="row" if share_rows else False)
     for axis in axes.flat:

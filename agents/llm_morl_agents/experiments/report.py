@@ -66,17 +66,19 @@ def make_report(folder: Path, console: Console) -> Results:
 def terminal_tables(results: Results, summary: Summary, fronts: Sequence[MethodFront] = ()) -> Group:
     """The tables, what the controls say, and the notes, for rich."""
     grids = [
-        primary_grid(results, summary, most=TERMINAL_ROWS),
         *([front_grid(fronts)] if fronts else []),
+        primary_grid(results, summary, most=TERMINAL_ROWS),
         main_grid(results, summary, 2),
         detail_grid(results, summary, 2),
         weight_grid(results, summary, 2),
         cost_grid(results, summary),
     ]
+    if fronts:  # every arm stands there once for each preference: that is for the page
+        grids = grids[:1]
     tables = [_rich(grid, "Result" if i == 0 else None) for i, grid in enumerate(grids)]
-    found = [Text(str(verdict)) for verdict in verdicts(results, summary)][:TERMINAL_ROWS]
+    found = [Text(str(verdict)) for verdict in verdicts(results, summary, fronts)][:TERMINAL_ROWS]
     remarks = [Text(f"· {note}", style="dim") for note in notes(results, summary, fronts)]
-    more = len(summary.arms) - TERMINAL_ROWS
+    more = len(summary.arms) - (0 if fronts else TERMINAL_ROWS)
     cut = [Text(f"… and {more} more arms, in report.html and summary.csv", style="dim")] if more > 0 else []
     first, *others = (Padding(table, (1, 0, 0, 0)) for table in tables)
     heading = [Text("\nAgainst the controls", style="bold"), *found] if found else []
@@ -103,14 +105,14 @@ def render_html(results: Results, summary: Summary, figures: Sequence[Path], fro
         seeds=sorted({seed for arm in summary.arms for seed in arm.seeds}),
         results=results,
         tables=(
-            primary_grid(results, summary),
             *([front_grid(fronts)] if fronts else []),
+            primary_grid(results, summary),
             main_grid(results, summary, 3),
             detail_grid(results, summary, 3),
             weight_grid(results, summary, 3),
             cost_grid(results, summary),
         ),
-        verdicts=[(verdict.outcome.replace(" ", "-"), str(verdict)) for verdict in verdicts(results, summary)],
+        verdicts=[(verdict.outcome.replace(" ", "-"), str(verdict)) for verdict in verdicts(results, summary, fronts)],
         notes=notes(results, summary, fronts),
         arms=featured(results, MOST_ROWS),
         images=images,
