@@ -106,6 +106,14 @@ def test_weights_are_a_softmax_of_the_summed_influences(mode, level, total):
 
 
 @every_mode
+def test_lagging_turns_the_step_around(mode):
+    influences = np.random.default_rng(1).normal(size=(4, 3))
+    gaining, _ = run(GradientInfluence(mode, eta=1.0, mu=1.0), [measured(mode, -i) for i in influences])
+    lagging, _ = run(GradientInfluence(mode, "lagging", eta=1.0, mu=1.0), [measured(mode, i) for i in influences])
+    np.testing.assert_allclose(lagging, gaining, rtol=1e-12)
+
+
+@every_mode
 def test_a_step_without_a_measurement_keeps_the_weights(mode):
     weighter = GradientInfluence(mode, eta=1.0, mu=1.0, initial=[1.0, 2.0, 5.0])
     one = measured(mode, [1.0, -1.0, 0.5])
@@ -202,6 +210,7 @@ def test_needs_and_probe(mode):
     ("options", "message"),
     [
         ({"mode": "both"}, r"mode=\) must be one of"),
+        ({"favour": "all"}, r"favour=\) must be one of"),
         ({"eta": 0.0}, r"eta=\) must be positive and finite, got 0.0"),
         ({"mu": -1.0}, r"mu=\) must be positive and finite, got -1.0"),
         ({"mu": np.inf}, r"mu=\) must be positive and finite, got inf"),

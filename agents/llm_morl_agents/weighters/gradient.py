@@ -14,6 +14,8 @@ from .base import Objectives, Probe, Signals, State, Weighting
 
 Floats = NDArray[np.float64]
 Mode = Literal["exact", "jvp", "realised"]
+#: Whether objectives of large or of small influence gain weight.
+Favour = Literal["gaining", "lagging"]
 
 _NEEDS = MappingProxyType({"exact": "gradients.exact", "jvp": "gradients.jvp", "realised": "realised"})
 
@@ -103,6 +105,7 @@ class GradientInfluence:
     """
 
     mode: Mode = "exact"
+    favour: Favour = "gaining"
     eta: float = 1e-6
     mu: float = 1e-5
     initial: Sequence[float] | None = None
@@ -117,6 +120,8 @@ class GradientInfluence:
     def __post_init__(self) -> None:
         if self.mode not in get_args(Mode):
             raise ValueError(f"GradientInfluence(mode=) must be one of {get_args(Mode)}, got {self.mode!r}")
+        if self.favour not in get_args(Favour):
+            raise ValueError(f"GradientInfluence(favour=) must be one of {get_args(Favour)}, got {self.favour!r}")
         for name in ("eta", "mu"):
             value = getattr(self, name)
             if not (np.isfinite(value) and value > 0):
@@ -194,5 +199,6 @@ class GradientInfluence:
         if count < self.accumulate:
             return {**state, "total": total, "count": count}
         log_share = np.asarray(state["log_share"], dtype=np.float64)
-        moved = mirror_step(log_share, self.eta / self.mu * total / count, floor=self.floor)
+        rate = self.eta / self.mu * (1 if self.favour == "gaining" else -1)
+        moved = mirror_step(log_share, rate * total / count, floor=self.floor)
         return {"log_share": moved, "total": np.zeros(len(moved)), "count": 0}
