@@ -47,12 +47,15 @@ def panels(figure):
 
 def test_curves_show_the_means(results):
     figure = curves(results)
-    assert len(panels(figure)) == 2
+    assert len(panels(figure)) == 3
     lines = panels(figure)[0].get_lines()
     training, evaluation = lines[2], lines[3]  # of the second arm
     np.testing.assert_allclose(training.get_ydata()[:3], 0.5 + 0.02 * np.array([0.0, 0.5, 1.0]))
     np.testing.assert_allclose(evaluation.get_ydata(), [0.5, 0.9])
     assert panels(figure)[1].get_title() == "correctness  (-3 to 3)"
+    # The second arm's evaluations are (0.5, 0.5) and (0.9, 4/6) in the unit square.
+    np.testing.assert_allclose(panels(figure)[2].get_lines()[1].get_ydata(), [0.25, 0.6])
+    assert len(panels(curves(with_objectives(results, 1)))) == 1
 
 
 def test_weights_have_a_column_for_each_arm_and_two_rows(results):
@@ -99,7 +102,7 @@ def test_more_arms_than_colours(results):
 
 def test_a_single_step_and_a_single_evaluation_point(tmp_path):
     short = made_results(tmp_path, {"dvao": [made_run("dvao", 0, [0.9, 0.0], steps=1)]})
-    assert len(panels(curves(short))) == 2
+    assert len(panels(curves(short))) == 3
 
 
 def test_pyplot_is_not_loaded(results):

@@ -18,7 +18,7 @@ def notes(results: Results, summary: Summary, fronts: Sequence[MethodFront] = ()
     """One sentence or two for each thing that a reader could take for something else."""
     said = [
         (
-            f"Levels are mean rewards on {summary.arms[0].problems} problems of the evaluation split, sampled at the "
+            f"Levels are mean rewards on the evaluation split (problems: {summary.arms[0].problems}), sampled at the "
             "training temperature, before and after training; sd is over seeds; greedy: the most likely answers."
         ),
         (

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from llm_morl_agents.experiments.fronts import MethodFront
 from llm_morl_agents.experiments.results import Results, Run
-from llm_morl_agents.experiments.statistics import trailing_mean
+from llm_morl_agents.experiments.statistics import trailing_mean, vector_hypervolumes
 from llm_morl_agents.experiments.summary import featured
 from llm_morl_env.metrics import nondominated
 
@@ -39,10 +39,15 @@ _INK, _GRID = "#333333", "#DDDDDD"
 
 
 def curves(results: Results) -> Figure:
-    """Reward over training steps, a panel for each objective: mean and range over seeds, and evaluations."""
+    """Reward over training steps, a panel for each objective: mean and range over seeds, and evaluations.
+
+    From two objectives on, a last panel shows the hypervolume of the evaluations' mean vectors.
+    """
     k = len(results.objectives)
-    figure, axes = _panels(rows=1, columns=k, width=4.2, height=3.5)
-    for column, (axis, objective) in enumerate(zip(axes[0], results.objectives, strict=True)):
+    figure, axes = _panels(rows=1, columns=k + (k > 1), width=4.2, height=3.5)
+    if k > 1:
+        _hypervolume_panel(results, axes[0][k])
+    for column, (axis, objective) in enumerate(zip(axes[0][:k], results.objectives, strict=True)):
         for number, runs in enumerate(results.arms.values()):
             colour, marker = _style(number)
             smooth = np.stack([trailing_mean(run.series["reward_mean"][:, column], SMOOTHING) for run in runs])
@@ -72,6 +77,18 @@ def curves(results: Results) -> Figure:
     )
     _finish(figure, "Reward during training", note, _arm_handles(results))
     return figure
+
+
+def _hypervolume_panel(results: Results, axis: Axes) -> None:
+    for number, runs in enumerate(results.arms.values()):
+        colour, marker = _style(number)
+        at, levels = _evaluations(runs)
+        volumes = vector_hypervolumes(levels, results.low, results.high)  # (S, E)
+        axis.plot(at, volumes.mean(axis=0), color=colour, marker=marker, markeredgecolor="white", linewidth=1.6)
+        axis.fill_between(at, volumes.min(axis=0), volumes.max(axis=0), color=colour, alpha=0.15, linewidth=0)
+    axis.set_title("hypervolume of the mean vector")
+    axis.set_xlabel("training steps taken")
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
 
 
 def weights(results: Results) -> Figure:
