@@ -17,7 +17,7 @@ DOCS := $(VENV)/.docs-installed
 install = set -o pipefail; $(RUN) pip install --progress-bar off --disable-pip-version-check -c constraints.txt -e "$(1)" \
 	| awk '/Downloading|Using cached|^Processing|^Installing|^Success/ { print "  " substr($$0, 1, 110); fflush() }'
 
-.PHONY: help setup demo test check static lint types layers format bench docs clean
+.PHONY: help setup demo test check static lint types layers format bench results docs clean
 
 help:  ## Show this list.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -51,6 +51,10 @@ format: $(DEV)  ## Format the code and strip the notebooks.
 
 bench: $(DEV)  ## Run the benchmarks, one after the other.
 	@for script in benchmarks/*.py; do echo "== $$script"; $(VENV)/bin/python "$$script" || exit 1; done
+
+results: $(DEV)  ## Run every comparison of docs/results.md (hours; resumes after an interruption) and write the page.
+	$(VENV)/bin/python docs/build_results.py run
+	$(VENV)/bin/python docs/build_results.py write
 
 docs: $(DOCS)  ## Build the documentation into build/docs, links checked.
 	$(RUN) mkdocs build --strict --quiet --site-dir build/docs

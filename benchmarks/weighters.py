@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
 
@@ -147,6 +148,7 @@ def main(
     policy: Annotated[str, tyro.conf.arg(help="tiny, a directory of transformers, or a hub id.")] = "tiny",
     difficulty: Annotated[str, tyro.conf.arg(help="Tier of the tool calls.")] = "easy",
     seed: Annotated[int, tyro.conf.arg(help="Seed of problems and samples.")] = 0,
+    csv: Annotated[Path | None, tyro.conf.arg(help="Write the figures there too.")] = None,
 ) -> None:
     """Cost of each weighter as a share of a training step, and agreement of the gradients."""
     if min(repeats, prompts, group_size) < 1:
@@ -196,6 +198,14 @@ def main(
     for method in ("forward", "finite"):
         table.add_row(method, *(f"{found[method]:.0e}" for found in errors.values()))
     console.print(table)
+    if csv is not None:
+        rows = [
+            ("cost", name, k, share) for name, shares in costs.items() for k, share in zip(COUNTS, shares, strict=True)
+        ]
+        rows += [("step", "seconds", k, value) for k, value in seconds.items()]
+        rows += [("error", method, k, found[method]) for k, found in errors.items() for method in ("forward", "finite")]
+        lines = [f"{kind},{name},{k},{value:.4g}" for kind, name, k, value in rows]
+        csv.write_text("\n".join(["kind,name,objectives,value", *lines]) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
