@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from llm_morl_agents.agents import AGENTS
 from llm_morl_agents.cli import COMMANDS, main
 from llm_morl_agents.experiments.arms import parse_arms
+from llm_morl_agents.weighters import WEIGHTERS
+from llm_morl_env.registration import IDS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -74,6 +77,23 @@ def test_commands_have_the_options_shown(capsys):
             main([name, "--help"])
         known = set(re.findall(r"--[a-z][a-z-]*", capsys.readouterr().out))
         assert options <= known, name
+
+
+def test_every_weighter_has_a_row():
+    """Under its name and its class, once."""
+    page = (ROOT / "docs" / "weighters.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \|", page, flags=re.MULTILINE)
+    assert sorted(rows) == sorted((name, weighter.__name__) for name, weighter in WEIGHTERS.items())
+
+
+def test_overview_names_everything():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w-]+)`", readme))
+    expected = {*IDS, *(agent.__name__ for agent in AGENTS.values()), *(w.__name__ for w in WEIGHTERS.values())}
+    assert expected <= named
+    agents = (ROOT / "docs" / "agents.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|", agents, flags=re.MULTILINE)
+    assert {agent.__name__ for agent in AGENTS.values()} <= set(rows)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
