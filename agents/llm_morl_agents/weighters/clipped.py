@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .base import Signals, State, Weighting
-from .wrapping import Wrapper
+from .wrapping import Wrapper, may_gain
 
 
 def bounded(
@@ -72,7 +72,8 @@ class Clipped(Wrapper):
 
     What one objective gives up, the others get in proportion to their weights, as far as their own bounds allow:
     `bounded`. Under a preference p the mean is proportional to p. Weights that lie inside the bounds together are not
-    touched, unlike under `Floored`. Rows without any weight (flat groups of DVAO) stay so.
+    touched, unlike under `Floored`. Rows without any weight (flat groups of DVAO) stay so, and so does every weight of
+    0 under a combiner of the inner weighter's own, as there.
 
     Args:
         inner: Any weighter with non-negative weights.
@@ -104,5 +105,6 @@ class Clipped(Wrapper):
         weighting, after = self._decide(signals, state)
         high = np.inf if self.high is None else self.high
         rows = np.atleast_2d(weighting.weights)
-        clipped = np.array([bounded(row, signals.preference, self.low, high) for row in rows])
+        preference = np.broadcast_to(may_gain(weighting, signals.preference), rows.shape)
+        clipped = np.array([bounded(*pair, self.low, high) for pair in zip(rows, preference, strict=True)])
         return replace(weighting, weights=clipped.reshape(weighting.weights.shape)), after

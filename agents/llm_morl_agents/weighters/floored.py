@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..bases import quotient
 from .base import Signals, State, Weighting
-from .wrapping import Wrapper
+from .wrapping import Wrapper, may_gain
 
 
 def mixed_with_even(weights: NDArray[np.float64], preference: NDArray[np.float64], floor: float) -> NDArray[np.float64]:
@@ -17,13 +17,13 @@ def mixed_with_even(weights: NDArray[np.float64], preference: NDArray[np.float64
 
     Args:
         weights: (..., K) non-negative.
-        preference: (K,) non-negative.
+        preference: (K,) or (..., K), non-negative.
         floor: In [0, 1].
 
     >>> mixed_with_even(np.array([4.0, 0.0]), np.ones(2), 0.1)
     array([3.8, 0.2])
     """
-    even = weights.sum(axis=-1, keepdims=True) * quotient(preference, preference.sum())
+    even = weights.sum(axis=-1, keepdims=True) * quotient(preference, preference.sum(axis=-1, keepdims=True))
     mixed: NDArray[np.float64] = (1 - floor) * weights + floor * even
     return mixed
 
@@ -36,7 +36,8 @@ class Floored(Wrapper):
     without a preference; under one, an objective that the user gave weight 0 stays out. A mixture, not a maximum:
     it is smooth, and weights above the floor all give up the same fraction. It is the exploration term of Exp3 (Auer et
     al. 2002): an objective whose statistic is 0 by bad luck is still learned from, and can come back. Rows without
-    any weight (flat groups of DVAO) stay so.
+    any weight (flat groups of DVAO) stay so, and so does every weight of 0 under a combiner of the inner weighter's own
+    (`RVPO`, `Tchebycheff`): there it says that a reward is missing, or flat.
 
     Args:
         inner: Any weighter with non-negative weights.
@@ -62,4 +63,5 @@ class Floored(Wrapper):
     def __call__(self, signals: Signals, state: State) -> tuple[Weighting, State]:
         """Weights of the inner shape; the state is the inner one."""
         weighting, after = self._decide(signals, state)
-        return replace(weighting, weights=mixed_with_even(weighting.weights, signals.preference, self.floor)), after
+        preference = may_gain(weighting, signals.preference)
+        return replace(weighting, weights=mixed_with_even(weighting.weights, preference, self.floor)), after

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .base import Objectives, Probe, Signals, State, Weighter, Weighting
 
 #: Marks the entries of the inner weighter in the state of the outer one.
@@ -72,3 +75,16 @@ class Wrapper:
         """The inner weighting, and the inner state, nested."""
         weighting, after = self.inner(signals, unnest(state))
         return weighting, nest(after)
+
+
+def may_gain(weighting: Weighting, preference: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The preference of the objectives that may be given weight: (K,), or of the shape of the weights.
+
+    Under a combiner a weight of 0 says that an objective does not apply: its reward is missing, or flat in the group. A
+    sum cannot feel its value of 0, but a minimum can, so it must stay out.
+
+    Args:
+        weighting: Of the inner weighter.
+        preference: (K,).
+    """
+    return preference if weighting.combiner is None else preference * (weighting.weights > 0)
