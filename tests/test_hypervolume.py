@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from properties import json_round_trip, objectives, random_batch, signals
+from properties import decide, json_round_trip, objectives, random_batch, signals
 
 from llm_morl_agents.advantages import (
     batch_whitened,
@@ -16,7 +16,7 @@ from llm_morl_agents.advantages import (
     mean_centred,
 )
 from llm_morl_agents.weighters import Hypervolume, Objectives, Probe, Weighting
-from llm_morl_agents.weighters.hypervolume import extension, step_factor
+from llm_morl_agents.weighters.hypervolume import archive_of, extension, step_factor
 from llm_morl_env.metrics import hypervolume, nondominated
 
 VECTORS = Path(__file__).resolve().parents[1].parent / "shared" / "method_vectors.json"
@@ -236,3 +236,22 @@ def test_init_refuses():
     with pytest.raises(ValueError, match="needs the declared bounds"):
         Hypervolume().init(undeclared)
     Hypervolume(raw_units=True).init(undeclared)
+
+
+@pytest.mark.parametrize("k", [2, 5])
+def test_small_gains_enter_the_archive(k):
+    """What is growth and what is rounding does not depend on how many objectives multiply to a volume."""
+    weighter, state = Hypervolume(source="batch", reference=(0,) * k), None
+    for step, mean in enumerate((0.001, 0.002, 0.003)):
+        _, state = decide(weighter, np.full((4, k), mean), state=state, step=step)
+        np.testing.assert_allclose(archive_of(state, k), np.full((1, k), mean))
+
+
+def test_rounding_is_no_growth_in_large_units():
+    weighter, state, ones = Hypervolume(source="batch", raw_units=True, reference=(0, 0, 0)), None, np.ones(3)
+    point, bounds = 1e9 * np.array([3.0, 2.0, 7.0]), {"low": 0 * ones, "high": 1e10 * ones}
+    for step, rounding in enumerate((0.0, 2e-16, 4e-16)):
+        rewards = np.tile(point * (1 + rounding * np.array([1.0, -1.0, 0.0])), (4, 1))
+        weighting, state = decide(weighter, rewards, state=state, step=step, **bounds)
+    assert weighting.scale == 0.5
+    assert len(archive_of(state, 3)) == 1

@@ -19,12 +19,12 @@ Floats = NDArray[np.float64]
 #: Where the policy's point comes from: its mean vector on held-out problems, or the mean of the batch's rewards.
 Source = Literal["validation", "batch"]
 
-#: Volumes up to this are rounding, not growth.
+#: Volumes up to this share of the box between reference and point are rounding, not growth.
 GROWTH = 1e-12
 
 
 def extension(archive: Floats, point: Floats, reference: Floats) -> float:
-    """Hypervolume that a point adds to an archive: ``HV(B + v) - HV(B)``, exactly 0 where it adds none.
+    """Hypervolume that a point adds to an archive: ``HV(B + v) - HV(B)``, exactly 0 where it adds none up to rounding.
 
     Computed as the box of the point less what the archive covers of it, ``prod(v - r) - HV({min(a, v)})``, which
     cancels less than the difference of two large volumes. A point that does not exceed the reference in every
@@ -42,7 +42,8 @@ def extension(archive: Floats, point: Floats, reference: Floats) -> float:
     if not (point > reference).all() or (archive >= point).all(axis=1).any():
         return 0.0
     covered = hypervolume(np.minimum(archive, point), reference) if len(archive) else 0.0
-    return max(0.0, float(np.prod(point - reference)) - covered)
+    box = float(np.prod(point - reference))
+    return box - covered if box - covered > GROWTH * box else 0.0
 
 
 def step_factor(growth: float, temperature: float = 1.0) -> float:
@@ -99,7 +100,7 @@ def checked_reference(reference: Sequence[float] | None, k: int, owner: str) -> 
 class Hypervolume:
     """Static weights; the advantage is scaled by how much the policy's mean vector v extends its front B::
 
-        dHV = HV(B + v) - HV(B),   scale = 0.5 + 1.5 tanh(dHV / temperature),   B <- front of B + v  if dHV > 1e-12
+        dHV = HV(B + v) - HV(B),   scale = 0.5 + 1.5 tanh(dHV / temperature),   B <- front of B + v  if dHV > 0
 
     Dynamic Reward Weighting, hypervolume-guided (arXiv 2509.11452): 0.5 where the front did not move, up to 2 where it
     moved far. It steers the size of steps alone; the relative weights are the user's preference at every step.
@@ -189,7 +190,7 @@ class Hypervolume:
             archive = archive_of(state, len(point))
             growth = extension(archive, point, reference)
             factor = factor if first else step_factor(growth, self.temperature)
-            if growth > GROWTH:
+            if growth > 0:
                 archive = pareto_front(np.vstack([archive, point]))
             state = {"factor": factor, "reference": reference, "archive": archive}
         return Weighting(signals.preference, scale=factor), state
