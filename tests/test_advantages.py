@@ -548,3 +548,15 @@ def test_examples_in_docstrings(module):
     results = doctest.testmod(module)
     assert results.attempted > 0
     assert results.failed == 0
+
+
+@pytest.mark.filterwarnings("ignore::llm_morl_agents.advantages.LoneGroupWarning")
+@pytest.mark.parametrize("method", ["grpo", "rloo", "gdpo", "dr_grpo"])
+@pytest.mark.parametrize("numerics", NUMERICS)
+def test_a_response_whose_siblings_are_missing_is_alone(method, numerics):
+    """As a group of one: 0, or its raw score."""
+    rewards, group = np.array([[1.0], [3.0], [2.0], [5.0]]), np.array([0, 0, 1, 1])
+    patchy = np.where(np.arange(4)[:, None] == 3, np.nan, rewards)
+    got = compute_advantages(patchy, group, method=method, numerics=numerics, nan="ignore")
+    expected = compute_advantages(rewards[:3], group[:3], method=method, numerics=numerics)
+    np.testing.assert_allclose(got, [*expected, 0.0], rtol=1e-9)

@@ -5,7 +5,18 @@ import pytest
 from hypothesis import given, settings
 from properties import batches, random_batch, signals
 
-from llm_morl_agents.advantages import METHODS, NUMERICS, Estimator, group_zscore
+from llm_morl_agents.advantages import (
+    METHODS,
+    NUMERICS,
+    Estimator,
+    batch_centred,
+    batch_whitened,
+    combine_advantages,
+    combine_rewards,
+    group_zscore,
+    leave_one_out,
+    mean_centred,
+)
 from llm_morl_agents.diagnostics import advantage_share, within_group_std, zero_variance_share
 from llm_morl_agents.weighters import SAW, Static, Weighting
 
@@ -131,3 +142,20 @@ def test_an_empty_batch():
     empty, none = np.zeros((0, 2)), np.zeros(0, dtype=int)
     np.testing.assert_array_equal(within_group_std(empty, none), [0, 0])
     np.testing.assert_array_equal(zero_variance_share(empty, none), [0, 0])
+
+
+@pytest.mark.filterwarnings("ignore::llm_morl_agents.advantages.LoneGroupWarning")
+@pytest.mark.parametrize("base", [group_zscore, mean_centred, leave_one_out, batch_centred, batch_whitened])
+@pytest.mark.parametrize("whiten", [False, True])
+@pytest.mark.parametrize("combine", [combine_rewards, combine_advantages])
+def test_missing_responses_are_as_if_absent(combine, base, whiten):
+    rewards, group = random_batch(1)
+    rewards[:, 0] += 3
+    missing = np.isin(np.arange(len(group)), [0, 3, 5])
+    estimator, patchy = combine(base, whiten=whiten, nan="ignore"), np.where(missing[:, None], np.nan, rewards)
+    weighting = Weighting(np.ones(3))
+    np.testing.assert_allclose(
+        advantage_share(patchy, group, weighting, estimator),
+        advantage_share(rewards[~missing], group[~missing], weighting, estimator),
+        rtol=1e-9,
+    )

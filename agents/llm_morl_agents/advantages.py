@@ -31,6 +31,7 @@ from .bases import (
     batch_whitened,
     flat_groups,
     group_max,
+    group_total,
     group_zscore,
     leave_one_out,
     mean_centred,
@@ -147,14 +148,14 @@ class Estimator:
         estimator = self if weighting.combiner is None else replace(self, combiner=weighting.combiner)
         advantages, flat = compose(estimator, rewards, group, weights, present, used, lengths)
         if self.base.scope == "group":
-            advantages = self._silence(advantages, flat, rows_of(group))
+            advantages = self._silence(advantages, flat, rows_of(group), present)
         return np.nan_to_num(advantages) * scale
 
-    def _silence(self, advantages: Floats, flat: Bools, row: Ints) -> Floats:
+    def _silence(self, advantages: Floats, flat: Bools, row: Ints, present: Bools) -> Floats:
         """Exact zeros for flat groups, also after whitening; under parity only where every group is flat."""
-        sizes = np.bincount(row)
-        if (sizes == 1).any():
+        if (np.bincount(row) == 1).any():
             _warn_lone_group()
+        sizes = group_total(present.astype(np.float64), row)  # those that take no part are as if absent
         if self.numerics.guard_each_group:
             silent = flat & ((sizes > 1) | np.full(len(sizes), not self.lone_stays_raw))
         else:

@@ -78,12 +78,13 @@ def advantage_share(
     counts = (
         None if lengths is None or not numerics.whiten_tokens else frozen_array("lengths", lengths, (len(rewards),))
     )
+    present, _ = participants(rewards, group, weighting)
     if estimator.level == "reward":
-        parts = _LINEAR_PART.get(base, base)(weights * np.nan_to_num(rewards), group, numerics=numerics, lengths=counts)
+        terms = np.where(present[:, None], weights * np.nan_to_num(rewards), np.nan)
+        parts = np.nan_to_num(_LINEAR_PART.get(base, base)(terms, group, numerics=numerics, lengths=counts))
     else:
         parts = weights * np.nan_to_num(base(rewards, group, numerics=numerics, lengths=counts))
     if estimator.whiten:
-        present, _ = participants(rewards, group, weighting)
         parts = np.nan_to_num(moments(np.where(present[:, None], parts, np.nan), np.zeros_like(group), counts).centred)
     # Inside a group A is a positive multiple of the parts' sum, whatever the base divides by; so the parts are scaled
     # to that sum group by group, and the groups count by their share of sum_i A_i^2.
