@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from llm_morl_agents.expressions import construct, describe, parse
-from llm_morl_agents.weighters import SAW, WEIGHTERS, DVAOWeights, Static
+from llm_morl_agents.weighters import SAW, WEIGHTERS, DVAOWeights, Frozen, Lagrangian, Static
 
 
 @dataclass(frozen=True)
@@ -91,3 +91,13 @@ def test_describe_of_what_no_text_makes():
     assert describe(object(), TABLE) is None
     assert describe(Wrapper(SAW()), {"wrapper": Wrapper}) is None
     assert describe(SAW(ema=np.float64(0.7)), WEIGHTERS) in (None, "saw(ema=0.7)")
+
+
+def test_numbers_of_numpy_are_written_as_pythons():
+    for weighter, text in (
+        (Frozen([1, 2], scale=np.float64(0.5)), "frozen(weights=(1.0, 2.0), scale=0.5)"),
+        (SAW(ema=np.float64(0.5)), "saw(ema=0.5)"),
+        (Lagrangian(((1, np.float64(0.5)),)), "lagrangian(thresholds=((1, 0.5),))"),
+    ):
+        assert describe(weighter, WEIGHTERS) == text
+        assert construct(text, WEIGHTERS) == weighter

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
+import numpy as np
+
 #: What `ast` raises on text that is nested too deeply.
 _TOO_DEEP = (RecursionError, MemoryError)
 _FORM = "name or name(option=value, ...)"
@@ -83,6 +85,13 @@ def _construct(name: str, options: Mapping[str, Any], text: str, table: Mapping[
         raise ValueError(f"{text!r}: {error}") from error
 
 
+def _plain(option: Any) -> Any:
+    """Numbers of numpy, also inside tuples, as those of Python, which are literals."""
+    if isinstance(option, tuple):
+        return tuple(map(_plain, option))
+    return option.item() if isinstance(option, np.generic) else option
+
+
 def describe(value: Any, table: Mapping[str, Callable[..., Any]]) -> str | None:
     """The text that `construct` turns into an equal object; None if its class is not in the table or no text does.
 
@@ -95,7 +104,7 @@ def describe(value: Any, table: Mapping[str, Callable[..., Any]]) -> str | None:
     for f in fields(value):
         option = getattr(value, f.name)
         if f.init and option != f.default:
-            text = describe(option, table) if type(option) in table.values() else repr(option)
+            text = describe(option, table) if type(option) in table.values() else repr(_plain(option))
             options.append(f"{f.name}={text}")
     text = f"{names[0]}({', '.join(options)})" if options else names[0]
     try:
