@@ -60,7 +60,8 @@ def test_a_large_temperature_is_equal_weights():
     [
         ({"tau": 0.0}, r"ENCORE\(tau=\) must be positive"),
         ({"tau": np.inf}, r"ENCORE\(tau=\) must be positive"),
-        ({"bins": 1}, r"ENCORE\(bins=\) must be at least 2 or None, got 1"),
+        ({"bins": 1}, r"ENCORE\(bins=\) must be an int of at least 2, or None, got 1"),
+        ({"bins": 2.5}, r"ENCORE\(bins=\) must be an int"),
     ],
 )
 def test_refuses(options, match):

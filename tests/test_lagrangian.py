@@ -100,6 +100,7 @@ def test_preference_multiplies_both_kinds():
         ({"speed": 0.5}, r"Lagrangian\(thresholds=\) must name an objective"),
         ({3: 0.5}, "must name an objective"),
         ({"brevity": 0.5, 2: 0.6}, "two levels for objective 2"),
+        ({"brevity": np.nan}, r"Lagrangian\(thresholds=\) must be numbers, got nan for 'brevity'"),
         ((None, 0.5), "must be 3 levels"),
         ((None, 0.5, ("brevity", 0.5)), "must be 3 levels"),
         ((), "must be 3 levels"),

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from properties import random_batch, signals, weights_of
+from properties import decide, random_batch, signals, weights_of
 
 from llm_morl_agents.advantages import combine_advantages, combine_rewards, group_zscore, mean_centred
 from llm_morl_agents.weighters import SAW, Objectives, ProportionalFair, Weighting
@@ -93,3 +93,15 @@ def test_saw_on_one_group_climbs_the_same_utility():
     gdpo = combine_advantages(group_zscore, whiten=True)
     ours, saw = (gdpo(rewards, one, weighter(signals(rewards, one), {})[0]) for weighter in (ProportionalFair(), SAW()))
     np.testing.assert_allclose(ours, saw, rtol=1e-6)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.5])
+def test_an_empty_batch(decay):
+    """It keeps the running mean, and moves nothing."""
+    weighter, empty = ProportionalFair(decay=decay), np.zeros((0, 2))
+    _, state = decide(weighter, np.array([[0.0, 0.5], [1.0, 1.0]]), level="reward")
+    weighting, after = decide(weighter, empty, state=state, level="reward", step=1)
+    assert np.isfinite(weighting.weights).all()
+    assert after.keys() == state.keys()
+    for name, value in state.items():
+        np.testing.assert_array_equal(after[name], value)

@@ -48,6 +48,7 @@ def test_one_weight_for_each_objective(weighter):
         (lambda: Frozen([1.0], scale=np.inf), r"Frozen\(scale=\)"),
         (lambda: Replay([]), r"Replay\(weights=\) must be at least one row"),
         (lambda: Replay([[1.0], [1.0, 2.0]]), r"Replay\(weights=\) must be at least one row, all of one length"),
+        (lambda: Replay([1.0, 2.0]), r"Replay\(weights=\) must be at least one row, all of one length"),
         (lambda: Replay([[np.inf]]), r"Replay\(weights=\)"),
         (lambda: Replay([[1.0]], scale=[1.0, 2.0]), r"Replay\(scale=\) must have shape \(1\)"),
     ],

@@ -103,7 +103,9 @@ def test_missing_rewards_are_no_zeros():
     assert estimator(rewards, np.zeros(3, dtype=int), weighting)[2] == pytest.approx(np.sqrt(1.5))
 
 
-@pytest.mark.parametrize("options", [{"kappa_start": -1}, {"kappa_end": np.inf}, {"kappa_end": np.nan}, {"steps": 0}])
+@pytest.mark.parametrize(
+    "options", [{"kappa_start": -1}, {"kappa_end": np.inf}, {"kappa_end": np.nan}, {"steps": 0}, {"steps": np.nan}]
+)
 def test_refuses(options):
     with pytest.raises(ValueError, match=r"RVPO\((kappa_start|kappa_end|steps)=\) must be"):
         RVPO(**options)

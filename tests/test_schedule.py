@@ -41,6 +41,7 @@ def test_ones_where_an_end_is_left_out():
         {"end": (0.0, 0.0)},
         {"start": (np.nan, 1.0)},
         {"steps": 0},
+        {"steps": np.nan},
         {"shape": "exponential"},
     ],
 )

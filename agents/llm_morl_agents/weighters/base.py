@@ -40,7 +40,7 @@ class Probe:
             two forward passes, ``"auto"`` is forward where the policy can.
 
     Raises:
-        ValueError: If a number is not positive, or ``method`` is unknown.
+        ValueError: If a number is not positive, one that counts is not whole, or ``method`` is unknown.
     """
 
     every: int = 1
@@ -53,8 +53,12 @@ class Probe:
     def __post_init__(self) -> None:
         for name in ("every", "clip_norm", "groups", "problems"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
+            if value is None:
+                continue
+            if not value > 0:
                 raise ValueError(f"Probe({name}=) must be positive, got {value!r}")
+            if name != "clip_norm" and value != int(value):
+                raise ValueError(f"Probe({name}=) must be a whole number, got {value!r}")
         if self.method not in ("auto", "forward", "finite"):
             raise ValueError(f"Probe(method=) must be 'auto', 'forward' or 'finite', got {self.method!r}")
 

@@ -65,8 +65,8 @@ class ENCORE:
     def __post_init__(self) -> None:
         if not (np.isfinite(self.tau) and self.tau > 0):
             raise ValueError(f"ENCORE(tau=) must be positive and finite, got {self.tau!r}")
-        if self.bins is not None and not self.bins >= 2:
-            raise ValueError(f"ENCORE(bins=) must be at least 2 or None, got {self.bins!r}")
+        if self.bins is not None and not (isinstance(self.bins, int) and self.bins >= 2):
+            raise ValueError(f"ENCORE(bins=) must be an int of at least 2, or None, got {self.bins!r}")
 
     def init(self, objectives: Objectives) -> State:
         """Empty."""

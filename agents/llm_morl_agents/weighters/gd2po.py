@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..bases import group_total, group_zscore, quotient, rows_of
 from .base import Objectives, Signals, State, Weighting
+from .selection import per_response
 
 #: Which conflicting responses are dropped: all, or those whose objectives nearly cancel.
 Mode = Literal["hard", "snr"]
@@ -102,4 +103,5 @@ class GD2PO:
         present = np.any(~np.isnan(signals.rewards), axis=1)
         kept = (present & ~dropped).astype(np.float64)
         ratio = quotient(group_total(kept, row), group_total(present.astype(np.float64), row))
-        return Weighting(signals.preference * (kept * ratio[row])[:, None]), state
+        weights = signals.preference * (kept * ratio[row])[:, None]
+        return Weighting(per_response(weights, signals.group)), state

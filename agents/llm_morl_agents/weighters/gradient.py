@@ -78,6 +78,8 @@ class GradientInfluence:
             forward pass. That is ``<grad J_k, the step taken>``, with the weights, the optimizer and the learning rate
             in it: it has another scale (a tenth of I on the embedded model at the default rate), so choose ``eta / mu``
             anew, and it rewards what the current weights already favour. Unpublished.
+        favour: ``"gaining"``, the paper's, moves weight to objectives of large influence; ``"lagging"`` to those of
+            small or negative influence, by the opposite sign of the exponent. Unpublished.
         eta: Step size of the mirror ascent.
         mu: Regularisation that divides it.
         initial: K positive first weights, in any scale; None for equal ones.

@@ -113,6 +113,8 @@ class Lagrangian:
         if pairs and len(pairs) == len(entries):
             for objective, level in pairs:
                 index = index_of(objective, objectives.names, "Lagrangian(thresholds=)")
+                if np.isnan(level):
+                    raise ValueError(f"Lagrangian(thresholds=) must be numbers, got {level!r} for {objective!r}")
                 if not np.isnan(levels[index]):
                     raise ValueError(f"Lagrangian(thresholds=) has two levels for objective {index}: {entries}")
                 levels[index] = level

@@ -102,11 +102,12 @@ class ProportionalFair:
         """
         _check_declared(signals.low, signals.high)
         batch = moments(signals.rewards, np.zeros_like(signals.group))
-        mean = np.where(batch.size > 0, batch.mean, signals.high).reshape(-1, len(signals.low)).mean(axis=0)
+        mean = np.where(batch.size > 0, batch.mean, signals.high)[0] if len(batch.size) else signals.high
         if self.decay:
             if "mean" in state:
                 before = np.asarray(state["mean"], dtype=np.float64)
-                mean = np.where(batch.size[0] > 0, self.decay * before + (1 - self.decay) * mean, before)
+                seen = ~np.isnan(signals.rewards).all(axis=0)
+                mean = np.where(seen, self.decay * before + (1 - self.decay) * mean, before)
             state = {"mean": mean}
         options = {"alpha": self.alpha, "floor": self.floor}
         utility = marginal_utility(mean, signals.low, signals.high, signals.preference, **options)

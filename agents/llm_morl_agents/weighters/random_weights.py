@@ -40,8 +40,8 @@ class RandomWeights:
     def __post_init__(self) -> None:
         if not (np.isfinite(self.concentration) and self.concentration > 0):
             raise ValueError(f"RandomWeights(concentration=) must be positive and finite, got {self.concentration!r}")
-        if self.seed < 0 or self.seed != int(self.seed):
-            raise ValueError(f"RandomWeights(seed=) must be a non-negative integer, got {self.seed!r}")
+        if not (isinstance(self.seed, int) and self.seed >= 0):
+            raise ValueError(f"RandomWeights(seed=) must be a non-negative int, got {self.seed!r}")
 
     def init(self, objectives: Objectives) -> State:
         """Empty."""

@@ -78,7 +78,7 @@ class Replay:
     needs: ClassVar[frozenset[str]] = frozenset()
 
     def __post_init__(self) -> None:
-        if len({len(row) for row in self.weights}) != 1:
+        if len({np.shape(row) for row in self.weights}) != 1 or np.ndim(self.weights[0]) != 1:
             raise ValueError(f"Replay(weights=) must be at least one row, all of one length, got {self.weights!r}")
         weights = frozen_array("Replay(weights=)", self.weights, (None, None))
         object.__setattr__(self, "weights", tuple(map(tuple, weights.tolist())))

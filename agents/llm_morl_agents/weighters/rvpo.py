@@ -94,7 +94,7 @@ class RVPO:
             value = getattr(self, name)
             if not (np.isfinite(value) and value >= 0):
                 raise ValueError(f"RVPO({name}=) must be non-negative and finite, got {value!r}")
-        if self.steps < 1:
+        if not self.steps >= 1:
             raise ValueError(f"RVPO(steps=) must be at least 1, got {self.steps!r}")
 
     def init(self, objectives: Objectives) -> State:

@@ -67,7 +67,7 @@ class Schedule:
                 if (weights < 0).any() or not weights.any():
                     raise ValueError(f"Schedule({name}=) must be non-negative and not all 0, got {weights.tolist()}")
                 object.__setattr__(self, name, tuple(weights.tolist()))
-        if self.steps < 1:
+        if not self.steps >= 1:
             raise ValueError(f"Schedule(steps=) must be at least 1, got {self.steps!r}")
         if self.shape not in get_args(Shape):
             raise ValueError(f"Schedule(shape=) must be one of {get_args(Shape)}, got {self.shape!r}")
