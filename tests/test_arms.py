@@ -6,7 +6,7 @@ from tiny_task import load, make_env
 from llm_morl_agents import DVAO, GDPO, REINFORCE
 from llm_morl_agents.experiments.arms import check_arms, make_agent, parse_arm, parse_arms
 from llm_morl_agents.experiments.errors import UserError
-from llm_morl_agents.weighters import SAW, Rescaled, Static
+from llm_morl_agents.weighters import SAW, WEIGHTERS, Rescaled, Static, Weighting
 
 
 @pytest.fixture
@@ -151,3 +151,40 @@ def test_check_finds_mistakes_without_a_model(env, text, message):
 def test_check_accepts_every_agent(env):
     arms = parse_arms(["grpo", "dr_grpo", "gdpo(kl_coef=0.1):saw", "rloo:saw", "reinforce", "dvao"])
     check_arms(arms, env, {"checkpoint_every": 3})
+
+
+@pytest.mark.parametrize("level", ["grpo", "gdpo"])
+def test_check_asks_weighters_for_weights(env, monkeypatch, level):
+    """What a weighter refuses at its first call shows before any process starts."""
+    asked = []
+
+    def refuses(self, signals, state):
+        asked.append(signals)
+        if signals.level == "reward":
+            raise ValueError("not at reward level")
+        return Weighting(signals.preference), state
+
+    monkeypatch.setattr(SAW, "__call__", refuses)
+    if level == "grpo":
+        with pytest.raises(UserError, match="arm 'grpo:saw': not at reward level"):
+            check_arms([parse_arm("grpo:saw")], env, {})
+    else:
+        check_arms([parse_arm("gdpo:saw")], env, {})
+    (signals,) = asked
+    assert (signals.rewards >= signals.low).all()
+    assert (signals.rewards <= signals.high).all()
+
+
+@pytest.mark.parametrize("weighter", sorted(WEIGHTERS.keys() - {"dvao", "frozen", "replay"}))
+def test_invented_rewards_offend_no_weighter(env, weighter):
+    inner = "(inner=saw)" if weighter in {"clipped", "floored", "rescaled", "smoothed"} else ""
+    check_arms([parse_arm(f"grpo:{weighter}{inner}")], env, {})
+
+
+def test_a_missing_package_is_said_in_a_line(env, monkeypatch):
+    def init(self, objectives):
+        raise ImportError("needs torchjd, which is not installed")
+
+    monkeypatch.setattr(SAW, "init", init)
+    with pytest.raises(UserError, match="arm 'gdpo:saw': needs torchjd"):
+        check_arms([parse_arm("gdpo:saw")], env, {})

@@ -115,3 +115,5 @@ def test_transforms_by_name_reach_the_task(workspace, monkeypatch):
     assert make(options).task.max_response_tokens == 5, "in order"
     with pytest.raises(ValueError, match="unknown name 'doubled'"):
         make(TaskOptions(transforms=("doubled",)))
+    with pytest.raises(ValueError, match=r"^transforms: 'capped"):
+        make(TaskOptions(transforms=("capped(",)))

@@ -16,6 +16,7 @@ from llm_morl_agents.experiments.errors import UserError
 if TYPE_CHECKING:
     from llm_morl_agents.grouped_pg import GroupedPG
     from llm_morl_agents.policy import Policy
+    from llm_morl_agents.weighters.base import Signals
 
 #: Agents that fix their weighter.
 OWN_WEIGHTER = frozenset({"dvao"})
@@ -174,6 +175,7 @@ def make_agent(
 
     Raises:
         ValueError: If an option is unknown or its value refused.
+        ImportError: If the weighter needs a package that is not installed.
     """
     from llm_morl_agents.agents import AGENTS
     from llm_morl_agents.weighters import WEIGHTERS
@@ -190,6 +192,8 @@ def make_agent(
         return AGENTS[arm.agent](env, policy, **options)
     except (ValueError, TypeError) as error:
         raise ValueError(f"arm {arm.text!r}: {error}") from error
+    except ImportError as error:
+        raise ImportError(f"arm {arm.text!r}: {error}") from error
 
 
 def load_agent(arm: Arm, path: Path, env: VectorEnv[Any, Any, Any], policy: Policy) -> GroupedPG:
@@ -204,15 +208,48 @@ def check_arms(
 ) -> None:
     """Make every agent once without loading a model, so that a mistake shows before any process starts.
 
+    Weighters are asked for weights of invented rewards, since some refuse the level or the bounds only then.
+
     Raises:
         UserError: With the first mistake.
     """
     for arm in arms:
         try:
             agent = make_agent(arm, env, cast("Policy", _NoModel()), seed=0, settings=settings, rescale=rescale)
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, ImportError) as error:
             raise UserError(str(error)) from error
-        del agent
+        try:
+            agent.weighter(_invented(agent), agent.weighter_state)
+        except ValueError as error:
+            raise UserError(f"arm {arm.text!r}: {error}") from error
+
+
+def _invented(agent: GroupedPG) -> Signals:
+    """Signals as the agent's first step has them, with rewards drawn inside the bounds."""
+    import numpy as np
+
+    from llm_morl_agents.weighters.base import Signals
+
+    low, high, k = agent.objectives.low, agent.objectives.high, len(agent.objectives)
+    bottom = np.where(np.isfinite(low), low, np.where(np.isfinite(high), high - 1.0, 0.0))
+    top = np.where(np.isfinite(high), high, bottom + 1.0)
+    drawn = np.random.default_rng(0).random((16, k))
+    measured = {
+        "gramian": np.eye(k),
+        "influence": np.ones(k),
+        "realised": np.zeros(k),
+        "validation": (bottom + top) / 2,
+    }
+    return Signals(
+        rewards=bottom + drawn * (top - bottom),
+        group=np.repeat(np.arange(4), 4),
+        low=low,
+        high=high,
+        preference=agent.preference,
+        level=agent.estimator.level,
+        step=0,
+        **{name: value for name, value in measured.items() if name in agent.weighter.needs},
+    )
 
 
 class _NoModel:

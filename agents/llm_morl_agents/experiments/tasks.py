@@ -59,7 +59,10 @@ def load_transforms(texts: Sequence[str]) -> list[Transform]:
     """
     from llm_morl_env.transforms import TRANSFORMS
 
-    return [expressions.construct(text, TRANSFORMS) for text in texts]
+    try:
+        return [expressions.construct(text, TRANSFORMS) for text in texts]
+    except ValueError as error:
+        raise ValueError(f"transforms: {error}") from None
 
 
 def load_rewards(path: str) -> RewardVector:
