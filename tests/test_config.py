@@ -153,3 +153,12 @@ def test_default_folder_follows_the_options():
 def test_pairs_need_an_equals_sign():
     with pytest.raises(ValueError, match="'format' is not of the form NAME=VALUE"):
         pairs_of(["format"])
+
+
+def test_policy_in_a_file_as_on_the_command_line(tmp_path):
+    """Older records hold one text; fields that they do not hold have their defaults."""
+    record = tmp_path / "config.toml"
+    record.write_text('arms = ["gdpo:saw"]\npolicy = "a"\n')
+    assert read_toml(record, CompareConfig) == CompareConfig(arms=("gdpo:saw",), policies=("a",))
+    record.write_text('policy = ["a", "b"]\n')
+    assert read_toml(record, TrainConfig).policies == ("a", "b")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from llm_morl_agents.experiments.errors import UserError
-from llm_morl_agents.experiments.results import load_results, merge_metrics
+from llm_morl_agents.experiments.results import load_results, merge_metrics, read_experiment
 from llm_morl_agents.experiments.runner import FINISHED, METRICS, read_rows
 
 
@@ -78,3 +78,9 @@ def test_arrays_are_never_unpickled(copied):
 def test_metrics_are_plain_json(finished_experiment):
     for line in (finished_experiment / "runs" / "gdpo-saw-seed0" / METRICS).read_text().splitlines():
         json.loads(line, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+def test_a_broken_record_is_said_in_a_line(tmp_path):
+    (tmp_path / "config.toml").write_text("arms = [")
+    with pytest.raises(UserError, match=r"config\.toml is not TOML"):
+        read_experiment(tmp_path)

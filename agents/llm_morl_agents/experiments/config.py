@@ -327,6 +327,9 @@ def read_toml(path: Path, cls: type[ConfigType]) -> ConfigType:
         raise UserError(f"{path} is not TOML: {error}") from error
     hints = get_type_hints(cls, include_extras=True)
     known = [f.name for f in fields(cls)]
+    if "policy" in values and "policy" not in known and "policies" in known:  # as on the command line, or one text
+        given = values.pop("policy")
+        values = {"policies": given if isinstance(given, list) else [given], **values}
     unknown = [key for key in values if key not in known]
     if unknown:
         raise UserError(f"{path}: unknown key {unknown[0]!r}; known are {known}")

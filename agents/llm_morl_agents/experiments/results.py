@@ -124,7 +124,11 @@ def read_experiment(folder: Path) -> tuple[RunOptions, list[Job]]:
     record = folder / "config.toml"
     if not record.is_file():
         raise UserError(f"{folder} is not the folder of an experiment: it has no config.toml")
-    if "arm" in tomllib.loads(record.read_text(encoding="utf-8")):
+    try:
+        values = tomllib.loads(record.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{record} is not TOML: {error}") from error
+    if "arm" in values:
         train = read_toml(record, TrainConfig)
         return train, [Job(parse_arm(train.arm), train.seed, folder)]
     compare = read_toml(record, CompareConfig)
