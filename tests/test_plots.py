@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from test_summary import made_results, made_run
 
-from llm_morl_agents.experiments.plots import COLOURS, WEIGHTS_COLUMNS, curves, front, save_figures, weights
+from llm_morl_agents.experiments.plots import COLOURS, SHARES, WEIGHTS_COLUMNS, curves, front, save_figures, weights
 from llm_morl_agents.experiments.results import Run
 
 
@@ -62,6 +62,34 @@ def test_weights_have_a_column_for_each_arm_and_two_rows(results):
     figure = weights(results)
     assert len(panels(figure)) == 6
     assert [axis.get_title() for axis in panels(figure)[:3]] == list(results.arms)
+
+
+def test_weights_start_at_0_and_shares_without_limit_are_cut(results):
+    run = results.arms["dvao"][0]
+    wild = np.tile([40.0, -39.0], (len(run.series["weight"]), 1))
+    arms = {**results.arms, "dvao": [replace(run, series={**run.series, "advantage_share": wild})]}
+    top, bottom = panels(weights(replace(results, arms=arms)))[0], panels(weights(replace(results, arms=arms)))[3]
+    assert top.get_ylim()[0] == 0.0
+    assert top.get_ylim()[1] > 1.0
+    assert bottom.get_ylim() == SHARES
+    low, high = panels(weights(results))[3].get_ylim()
+    assert SHARES[0] < low < 0.5 < high < SHARES[1]
+
+
+def test_the_known_front_is_drawn_behind_the_arms(results):
+    known = np.array([[1.0, -3.0], [0.0, 3.0]])
+    figure = front(replace(results, pareto_front=known))
+    drawn = panels(figure)[0].get_lines()[-1].get_xydata()
+    np.testing.assert_array_equal(drawn, known[::-1])
+    assert "Pareto front of single answers" in [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_notes_are_no_wider_than_their_figures(results):
+    for figure in (curves(results), weights(results), front(results)):
+        figure.canvas.draw()
+        title = figure.legends[0].get_title().get_window_extent()
+        assert title.x0 >= 0
+        assert title.x1 <= figure.bbox.width
 
 
 def test_weights_of_many_arms_stand_in_blocks(results):

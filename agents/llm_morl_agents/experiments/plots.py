@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -35,6 +36,11 @@ SMOOTHING = 5
 MOST_ARMS = 7
 #: Arms side by side in the figure of weights.
 WEIGHTS_COLUMNS = 4
+#: Shares of the advantage beyond these are cut off: where objectives all but cancel they have no limit.
+SHARES = (-1.0, 2.0)
+#: Characters of a note in an inch of a figure's width.
+NOTE_DENSITY = 12
+_FRONT_LINE: dict[str, Any] = {"color": "#888888", "linestyle": (0, (4, 3)), "linewidth": 1.2}
 _INK, _GRID = "#333333", "#DDDDDD"
 
 
@@ -115,11 +121,19 @@ def weights(results: Results) -> Figure:
     for place in range(len(results.arms), blocks * columns):
         for row in (0, 1):
             axes[2 * (place // columns) + row][place % columns].set_axis_off()
+    for top in range(0, 2 * blocks, 2):  # a row shares its limits
+        low, high = axes[top][0].get_ylim()
+        axes[top][0].set_ylim(min(low, 0.0), 1.03 * high)  # from 0, so that constant weights look constant
+        low, high = axes[top + 1][0].get_ylim()
+        axes[top + 1][0].set_ylim(max(low, SHARES[0]), min(high, SHARES[1]))
     handles = [
         Line2D([], [], color=_style(i)[0], linestyle=_dash(i), linewidth=1.8, label=name)
         for i, name in enumerate(results.objectives)
     ]
-    note = f"lines: mean over seeds (trailing mean of {SMOOTHING} steps), shaded: range over seeds; shares sum to 1"
+    note = (
+        f"lines: mean over seeds (trailing mean of {SMOOTHING} steps), shaded: range over seeds; "
+        f"shares sum to 1, and are cut at {SHARES[0]:g} and {SHARES[1]:g}"
+    )
     _finish(figure, "What each objective counts, by arm", note, handles)
     return figure
 
@@ -144,6 +158,7 @@ def front(results: Results) -> Figure | None:
                 ring = {"facecolors": "none", "edgecolors": _INK, "linewidths": 1.3}
                 axis.scatter(path[-1, x], path[-1, y], s=190, zorder=3, **ring)
         start = np.mean([path[0] for path in paths], axis=0)
+        _known_front(axis, results, x, y)
         axis.annotate(
             "start", (start[x], start[y]), xytext=(4, -11), textcoords="offset points", fontsize=8, color=_INK
         )
@@ -156,7 +171,8 @@ def front(results: Results) -> Figure | None:
         "evaluation split, sampled; large: mean over seeds after training, small: single seeds; "
         "ringed: no other arm is at least as good in all objectives"
     )
-    _finish(figure, "From the start to the end, two objectives at a time", note, _arm_handles(results))
+    handles = [*_arm_handles(results), *_front_handle(results)]
+    _finish(figure, "From the start to the end, two objectives at a time", note, handles)
     return figure
 
 
@@ -168,9 +184,7 @@ def method_sets(results: Results, fronts: Sequence[MethodFront]) -> Figure | Non
     columns = min(len(pairs), 3)
     figure, axes = _panels(rows=-(-len(pairs) // columns), columns=columns, width=5.2, height=4.2)
     for axis, (x, y) in zip(axes.flat, pairs, strict=False):
-        if results.pareto_front is not None:
-            known = results.pareto_front[np.argsort(results.pareto_front[:, x])]
-            axis.plot(known[:, x], known[:, y], color="#888888", linestyle=(0, (4, 3)), linewidth=1.2, zorder=1)
+        _known_front(axis, results, x, y)
         for number, front in enumerate(fronts[:MOST_ARMS]):
             colour, marker = _style(number)
             best, rest = front.vectors[front.best], front.vectors[~front.best]
@@ -185,14 +199,25 @@ def method_sets(results: Results, fronts: Sequence[MethodFront]) -> Figure | Non
     for axis in list(axes.flat)[len(pairs) :]:
         axis.set_axis_off()
     handles = [_arm_handle(number, front.method) for number, front in enumerate(fronts[:MOST_ARMS])]
-    if results.pareto_front is not None:
-        handles.append(Line2D([], [], color="#888888", linestyle=(0, (4, 3)), label="exact Pareto front"))
+    handles += _front_handle(results)
     note = (
-        "evaluation split, sampled, mean over seeds, a point for each preference;\n"
+        "evaluation split, sampled, mean over seeds, a point for each preference; "
         "filled: not dominated within the method"
     )
     _finish(figure, "What each method reaches over the preferences", note, handles)
     return figure
+
+
+def _known_front(axis: Axes, results: Results, x: int, y: int) -> None:
+    if results.pareto_front is not None:
+        known = results.pareto_front[np.argsort(results.pareto_front[:, x])]
+        axis.plot(known[:, x], known[:, y], zorder=1, **_FRONT_LINE)
+
+
+def _front_handle(results: Results) -> list[Line2D]:
+    return (
+        [] if results.pareto_front is None else [Line2D([], [], label="Pareto front of single answers", **_FRONT_LINE)]
+    )
 
 
 def save_figures(results: Results, folder: Path, fronts: Sequence[MethodFront] = ()) -> list[Path]:
@@ -241,10 +266,11 @@ def _finish(figure: Figure, title: str, note: str, handles: Sequence[Line2D]) ->
         loc="outside lower center",
         ncols=min(len(handles), 4 if max(len(str(h.get_label())) for h in handles) < 24 else 2),
         frameon=False,
-        title=note,
+        title=textwrap.fill(note, int(NOTE_DENSITY * figure.get_figwidth())),
         title_fontsize=8.5,
     )
     legend.get_title().set_color("#666666")
+    legend.get_title().set_multialignment("center")
 
 
 def _style(number: int) -> tuple[str, str]:
