@@ -110,6 +110,18 @@ def results(tmp_path):
     return made_results(tmp_path, arms, thresholds={"format": 0.6})
 
 
+def test_many_arms_are_cut_and_the_cut_is_said(tmp_path):
+    dynamic = [f"gdpo:saw(ema=0.{i})" for i in range(10, 40)]
+    arms = {arm: [made_run(arm, s, [0.5, 0.0]) for s in range(2)] for arm in ("gdpo:static", "gdpo:random", *dynamic)}
+    results = replace(made_results(tmp_path, arms), unfinished=[f"dvao seed {i}" for i in range(20)])
+    text = " ".join(shown(results, width=200).split())
+    assert "… and 20 more arms, in report.html and summary.csv" in text
+    assert "Static weights: of 30 dynamic arms 0 beat them, 0 lose to them, 30 show no clear difference." in text
+    assert "… and 48 more, in report.html" in text
+    assert "dvao seed 11 and 8 more" in text
+    assert "dvao seed 12" not in text
+
+
 def test_terminal_tables_fit_80_columns(results):
     text = shown(results)
     assert max(map(len, text.splitlines())) <= 80

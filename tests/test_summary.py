@@ -105,7 +105,9 @@ def test_few_arms_are_the_users_and_the_best_of_a_grid(tmp_path):
     made = made_results(tmp_path, runs)
     made = replace(made, config=CompareConfig(arms=("gdpo:saw",), controls=("grid", "random")))
     assert featured(made, 5) == ["gdpo:saw", "gdpo:random", "gdpo:static(weights=(0.8, 0.1))"]
-    assert featured(replace(made, config=CompareConfig(arms=tuple(runs))), 5) == list(runs)[:5]
+    best = [f"gdpo:static(weights=(0.{i}, 0.{9 - i}))" for i in (5, 6, 7, 8)]
+    assert featured(replace(made, config=CompareConfig(arms=tuple(runs))), 5) == ["gdpo:saw", *best]
+    assert featured(replace(made, config=CompareConfig(arms=tuple(runs))), 50) == list(runs)
 
 
 def test_with_preferences_differences_are_to_the_first_arm_of_the_same_preference(tmp_path):

@@ -1,5 +1,6 @@
 """What a dynamic arm beats, in words, on numbers that are known."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from llm_morl_agents.experiments.arms import parse_arm
 from llm_morl_agents.experiments.config import CompareConfig
 from llm_morl_agents.experiments.fronts import method_fronts
 from llm_morl_agents.experiments.summary import summarise
-from llm_morl_agents.experiments.verdicts import verdicts
+from llm_morl_agents.experiments.verdicts import tally, verdicts
 
 STATICS = {"gdpo:static": 0.3, "gdpo:static(weights=(1, 3))": 0.5, "grpo:static": 0.9}
 
@@ -47,6 +48,29 @@ def test_an_interval_with_zero_inside_is_said_plainly(tmp_path):
     results = made_results(tmp_path, arms)
     (verdict,) = verdicts(results, summarise(results))
     assert str(verdict).startswith("gdpo:saw does not beat random weights (gdpo:random): hypervolume +0.005 [-0.0")
+
+
+def test_small_hypervolumes_are_shown_with_more_digits(tmp_path):
+    said = found(tmp_path, {"gdpo:saw": 0.004, "gdpo:random": 0.002})
+    assert re.search(r"hypervolume \+0\.0005\d \[-0\.\d{5}, \+0\.\d{5}\]", str(said[0]))
+
+
+def test_tally_counts_and_names_what_gains_nothing_by_changing(tmp_path):
+    levels = {"gdpo:saw": 0.6, "gdpo:frozen_mean(saw)": 0.7, "gdpo:random": 0.2, "gdpo:rvpo": 0.1}
+    said = tally(found(tmp_path, levels))
+    assert said == [
+        "Random weights: of 2 dynamic arms 1 beat them, 1 lose to them, 0 show no clear difference.",
+        "No gain over fixed weights of the same mean is shown for gdpo:saw.",
+    ]
+    assert tally(found(tmp_path, {**levels, "gdpo:frozen_mean(saw)": 0.5}))[1:] == []
+    many = {f"gdpo:saw(ema=0.{i})": 0.5 for i in range(1, 9)}
+    frozen = {f"gdpo:frozen_mean(saw(ema=0.{i}))": 0.5 for i in range(1, 9)}
+    assert tally(found(tmp_path, {**many, **frozen})) == [
+        "Own mean weights, held fixed: of 8 dynamic arms 0 beat them, 0 lose to them, 8 show no clear difference.",
+        "No gain over fixed weights of the same mean is shown for " + ", ".join(list(many)[:6]) + " and 2 more.",
+    ]
+    alone = tally(found(tmp_path, {**many, "gdpo:random": 0.2}, seeds=1))
+    assert alone[0].endswith("0 show no clear difference, 8 cannot be compared.")
 
 
 def test_one_seed_and_no_common_seed(tmp_path):

@@ -13,6 +13,9 @@ from llm_morl_agents.experiments.runner import SCRATCH
 from llm_morl_agents.experiments.statistics import RESAMPLES, THRESHOLD_WINDOW
 from llm_morl_agents.experiments.summary import Summary
 
+#: Names in a sentence, at most.
+MOST_NAMES = 12
+
 
 def notes(results: Results, summary: Summary, fronts: Sequence[MethodFront] = ()) -> list[str]:
     """One sentence or two for each thing that a reader could take for something else."""
@@ -43,19 +46,35 @@ def notes(results: Results, summary: Summary, fronts: Sequence[MethodFront] = ()
             "seeds."
         ),
         (
-            "Weight, share: mean over steps and seeds of the weight, and of the objective's share of the advantage; "
+            "Weight, share: mean over steps and seeds of the weight, and of the objective's share of the advantage (a "
+            "few steps may decide the latter: it has no limit where the objectives all but cancel); "
             "in training, evaluated: mean over training of the batches' and the evaluations' level."
         ),
         "CPU s/step: CPU seconds of the process in a training step, evaluation apart; of these the weighter's share.",
     ]
+    if results.pareto_front is not None:
+        said.append(
+            "The Pareto front in the figure is that of single answers: the means of a policy that mixes answers may "
+            "lie beyond it where it is hollow."
+        )
     if fronts:
         said.append(
             "Points: preferences whose mean final vector no other of the method dominates. The hypervolume of a set of "
             "noisy means is biased upwards, alike for methods with as many preferences."
         )
     if results.unfinished:
-        said.append(f"Not finished, and not in here: {', '.join(results.unfinished)}.")
+        said.append(f"Not finished, and not in here: {few_names(results.unfinished)}.")
     return said
+
+
+def few_names(names: Sequence[str]) -> str:
+    """The first of them, and how many more there are.
+
+    >>> few_names(["a", "b"]), few_names(list("abcdefghijklmno"))
+    ('a, b', 'a, b, c, d, e, f, g, h, i, j, k, l and 3 more')
+    """
+    more = len(names) - MOST_NAMES
+    return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
 
 
 def _origins(results: Results) -> list[str]:
@@ -112,7 +131,7 @@ def _arms(results: Results, summary: Summary) -> list[str]:
         said.append("frozen_mean(...) holds the mean weights of that arm's runs, over all steps and seeds, fixed.")
     if len(arms) > MOST_ARMS:
         said.append(
-            f"Figures show {MOST_ARMS} arms at most, tables by objective 12, of a grid the best alone; summary.csv and "
-            "seeds.csv hold all."
+            f"Figures show {MOST_ARMS} arms at most, tables by objective 12: the first and the best of the others, of "
+            "a grid the best alone. They are chosen by their result; summary.csv and seeds.csv hold all."
         )
     return said

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from llm_morl_agents.experiments.config import CompareConfig
 from llm_morl_agents.experiments.fronts import MethodFront, method_fronts
-from llm_morl_agents.experiments.notes import notes
+from llm_morl_agents.experiments.notes import few_names, notes
 from llm_morl_agents.experiments.plots import save_figures
 from llm_morl_agents.experiments.results import Results, load_results, merge_metrics
 from llm_morl_agents.experiments.summary import Summary, featured, summarise, write_csv, write_seeds_csv
@@ -33,11 +33,13 @@ from llm_morl_agents.experiments.tables import (
     primary_grid,
     weight_grid,
 )
-from llm_morl_agents.experiments.verdicts import verdicts
+from llm_morl_agents.experiments.verdicts import tally, verdicts
 
 REPORT = "report.html"
 #: Rows of the long table on the terminal, and arms whose answers the page shows, at most.
 TERMINAL_ROWS, MOST_ANSWERS = 12, 6
+#: Of hypervolumes on the terminal, at most: more would break the arms' names at 80 columns.
+TERMINAL_DIGITS = 4
 _ALT = {
     "curves": "reward over training steps, by objective and arm",
     "weights": "weights and shares of the advantage over training steps, by arm",
@@ -67,7 +69,7 @@ def terminal_tables(results: Results, summary: Summary, fronts: Sequence[MethodF
     """The tables, what the controls say, and the notes, for rich."""
     grids = [
         *([front_grid(fronts)] if fronts else []),
-        primary_grid(results, summary, most=TERMINAL_ROWS),
+        primary_grid(results, summary, most=TERMINAL_ROWS, most_digits=TERMINAL_DIGITS),
         main_grid(results, summary, 2),
         detail_grid(results, summary, 2),
         weight_grid(results, summary, 2),
@@ -76,7 +78,10 @@ def terminal_tables(results: Results, summary: Summary, fronts: Sequence[MethodF
     if fronts:  # every arm stands there once for each preference: that is for the page
         grids = grids[:1]
     tables = [_rich(grid, "Result" if i == 0 else None) for i, grid in enumerate(grids)]
-    found = [Text(str(verdict)) for verdict in verdicts(results, summary, fronts)][:TERMINAL_ROWS]
+    all_found = verdicts(results, summary, fronts)
+    found = [Text(line) for line in (*tally(all_found), *map(str, all_found[:TERMINAL_ROWS]))]
+    if len(all_found) > TERMINAL_ROWS:
+        found.append(Text(f"… and {len(all_found) - TERMINAL_ROWS} more, in report.html", style="dim"))
     remarks = [Text(f"· {note}", style="dim") for note in notes(results, summary, fronts)]
     more = len(summary.arms) - (0 if fronts else TERMINAL_ROWS)
     cut = [Text(f"… and {more} more arms, in report.html and summary.csv", style="dim")] if more > 0 else []
@@ -99,6 +104,7 @@ def render_html(results: Results, summary: Summary, figures: Sequence[Path], fro
         undefined=jinja2.StrictUndefined,
     )
     config = results.config
+    found = verdicts(results, summary, fronts)
     return environment.get_template(REPORT).render(
         title=f"{config.task_name}: {_named(results)}",
         config=config,
@@ -112,7 +118,9 @@ def render_html(results: Results, summary: Summary, figures: Sequence[Path], fro
             weight_grid(results, summary, 3),
             cost_grid(results, summary),
         ),
-        verdicts=[(verdict.outcome.replace(" ", "-"), str(verdict)) for verdict in verdicts(results, summary, fronts)],
+        tally=tally(found),
+        verdicts=[(verdict.outcome.replace(" ", "-"), str(verdict)) for verdict in found],
+        unfinished=few_names(results.unfinished),
         notes=notes(results, summary, fronts),
         arms=featured(results, MOST_ROWS),
         images=images,

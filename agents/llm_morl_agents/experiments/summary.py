@@ -22,6 +22,7 @@ from llm_morl_agents.experiments.statistics import (
     area_under_curve,
     bootstrap_interval,
     half_way_thresholds,
+    interquartile_mean,
     iqm_interval,
     paired_interval,
     scaled,
@@ -190,13 +191,20 @@ def _summarise_arm(results: Results, arm: str, runs: Sequence[Run], thresholds: 
 
 
 def featured(results: Results, limit: int) -> list[str]:
-    """The arms that figures and long tables show: of a control grid the best one alone, and no more than ``limit``."""
+    """The arms that figures and long tables show: of a control grid the best one alone, and no more than ``limit``.
+
+    Where the others are more, they are the first, which the rest is compared with, and the best of the rest.
+    """
+
+    def reached(arm: str) -> float:
+        return float(interquartile_mean([primary_numbers(results, run)[0] for run in results.arms[arm]]))
+
     grid = _control_grid(results)
-    others = [arm for arm in results.arms if arm not in grid]
-    if not grid:
-        return others[:limit]
-    best = max(grid, key=lambda arm: np.mean([primary_numbers(results, run)[0] for run in results.arms[arm]]))
-    return [*others[: limit - 1], best]
+    best = [max(grid, key=reached)] if grid else []
+    first, *others = [arm for arm in results.arms if arm not in grid] or best
+    room = limit - 1 - len(best)
+    chosen = {first, *best, *sorted(others, key=reached, reverse=True)[:room]}
+    return [arm for arm in results.arms if arm in chosen]
 
 
 def _control_grid(results: Results) -> list[str]:

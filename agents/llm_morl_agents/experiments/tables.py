@@ -83,20 +83,22 @@ def weight_grid(results: Results, summary: Summary, digits: int) -> Grid:
     return Grid(("arm", "objective", "weight", "share", "in training", "evaluated"), 2, rows)
 
 
-def primary_grid(results: Results, summary: Summary, *, most: int | None = None) -> Grid:
+def primary_grid(results: Results, summary: Summary, *, most: int | None = None, most_digits: int = 6) -> Grid:
     """The primary numbers, a row for each arm, the best first.
 
     Args:
         results: Of the experiment.
         summary: Its numbers.
         most: Rows, at most.
+        most_digits: Digits after the point, at most.
     """
     differences = {d.arm: d.primary for d in summary.differences}
+    digits = min(most_digits, volume_digits([arm.primary.mean[0] for arm in summary.arms]))
     rows = []
     for arm in sorted(summary.arms, key=lambda arm: -arm.primary.mean[0])[:most]:
-        row = [arm.arm, level(arm.primary, 0, 3), number(arm.primary.mean[1], 3), number(arm.worst, 2)]
+        row = [arm.arm, level(arm.primary, 0, digits), number(arm.primary.mean[1], digits), number(arm.worst, 2)]
         if differences:
-            row.append(interval(differences[arm.arm], 0, 3) if arm.arm in differences else NOTHING)
+            row.append(interval(differences[arm.arm], 0, digits) if arm.arm in differences else NOTHING)
         rows.append(tuple(row))
     head = ("arm", "hypervolume [95 %]", "over training", "worst")
     return Grid((*head, f"− {reference_name(results, summary)} [95 %]") if differences else head, 1, rows)
@@ -107,8 +109,8 @@ def cost_grid(results: Results, summary: Summary) -> Grid:
     rows = [
         (
             arm.arm,
-            number(arm.cpu_seconds_per_step, 2),
-            number(arm.wall_seconds_per_step, 2),
+            number(arm.cpu_seconds_per_step, 3),
+            number(arm.wall_seconds_per_step, 3),
             f"{100 * arm.weighter_share:.2f} %",
         )
         for arm in few_arms(results, summary)
@@ -118,16 +120,27 @@ def cost_grid(results: Results, summary: Summary) -> Grid:
 
 def front_grid(fronts: Sequence[MethodFront]) -> Grid:
     """The set that each method reached, a row for each."""
+    digits = volume_digits([front.hypervolume.mean[0] for front in fronts])
     rows = [
         (
             front.method,
             f"{int(front.best.sum())}/{len(front.best)}",
-            level(front.hypervolume, 0, 3),
-            NOTHING if front.gain is None else interval(front.gain, 0, 3),
+            level(front.hypervolume, 0, digits),
+            NOTHING if front.gain is None else interval(front.gain, 0, digits),
         )
         for front in sorted(fronts, key=lambda front: -front.hypervolume.mean[0])
     ]
     return Grid(("method", "points", "hypervolume [95 %]", f"− {fronts[0].reference} [95 %]"), 1, rows)
+
+
+def volume_digits(volumes: Sequence[float]) -> int:
+    """Digits after the point that show the largest of some hypervolumes to 3 figures: with many objectives all are low.
+
+    >>> volume_digits([0.4, 0.1]), volume_digits([0.0053, 0.001]), volume_digits([0.0])
+    (3, 5, 3)
+    """
+    largest = max(volumes, default=0.0)
+    return 3 if largest <= 0 else int(np.clip(2 - np.floor(np.log10(largest)), 3, 6))
 
 
 def few_arms(results: Results, summary: Summary) -> list[ArmSummary]:

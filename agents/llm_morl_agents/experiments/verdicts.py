@@ -16,6 +16,12 @@ from llm_morl_agents.experiments.fronts import MethodFront, gain_over
 from llm_morl_agents.experiments.results import Results
 from llm_morl_agents.experiments.statistics import Interval
 from llm_morl_agents.experiments.summary import Summary, difference
+from llm_morl_agents.experiments.tables import volume_digits
+
+#: The control that says whether weights that change are worth it.
+FROZEN = "its own mean weights, held fixed"
+#: Arms in a sentence, at most.
+MOST_NAMED = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +35,7 @@ class Verdict:
         seeds: Those that both have.
         gap: (K,) whose first entry is the hypervolume, dynamic minus control.
         candidates: Arms that the control was chosen from, by the same runs that it is judged by.
+        digits: Of the hypervolumes as they are shown.
     """
 
     arm: str
@@ -37,6 +44,7 @@ class Verdict:
     seeds: tuple[int, ...]
     gap: Interval
     candidates: int = 1
+    digits: int = 3
 
     @property
     def outcome(self) -> str:
@@ -52,7 +60,8 @@ class Verdict:
         said = f"{self.arm} {self.outcome} {self.kind} ({self.control}{chosen})"
         if np.isnan(gap.low[0]):
             return f"{said}: {'one seed says' if seeds else 'no common seed: it says'} nothing about the spread."
-        return f"{said}: hypervolume {gap.mean[0]:+.3f} [{gap.low[0]:+.3f}, {gap.high[0]:+.3f}], {seeds} seeds."
+        mean, low, high = (f"{end[0]:+.{self.digits}f}" for end in (gap.mean, gap.low, gap.high))
+        return f"{said}: hypervolume {mean} [{low}, {high}], {seeds} seeds."
 
 
 def verdicts(results: Results, summary: Summary, fronts: Sequence[MethodFront] = ()) -> list[Verdict]:
@@ -81,6 +90,7 @@ def _front_gap(front: MethodFront, other: MethodFront) -> tuple[tuple[int, ...],
 
 def _verdicts(level: Mapping[str, float], gap: Callable[[str, str], tuple[tuple[int, ...], Interval]]) -> list[Verdict]:
     arms = {text: parse_arm(text) for text in level}
+    digits = volume_digits(list(level.values()))
     found = []
     for text, arm in arms.items():
         if not arm.dynamic:
@@ -89,14 +99,41 @@ def _verdicts(level: Mapping[str, float], gap: Callable[[str, str], tuple[tuple[
         statics = [other for other, its in arms.items() if its.static and _same_agent(its, arm)]
         draws = [other for other, its in arms.items() if its.random and _same_agent(its, arm)]
         for kind, others in (
-            ("its own mean weights, held fixed", frozen),
+            (FROZEN, frozen),
             ("the best static weights" if len(statics) > 1 else "static weights", statics),
             ("random weights", draws),
         ):
             if others:
                 best = max(others, key=level.__getitem__)
-                found.append(Verdict(text, best, kind, *gap(text, best), len(others)))
+                found.append(Verdict(text, best, kind, *gap(text, best), len(others), digits))
     return found
+
+
+def tally(found: Sequence[Verdict]) -> list[str]:
+    """The verdicts in short: how many arms beat each kind of control, and which gain nothing by changing their weights.
+
+    Counts stand there from two arms on. An arm that does not beat its own mean weights may beat others all the same:
+    by the weights that it finds, and not by their changing in training.
+    """
+    said = []
+    for kind in dict.fromkeys(verdict.kind for verdict in found):
+        outcomes = [verdict.outcome for verdict in found if verdict.kind == kind]
+        if len(outcomes) < 2:
+            continue
+        unknown = outcomes.count("cannot be compared with")
+        counted = [
+            f"{outcomes.count('beats')} beat them",
+            f"{outcomes.count('loses to')} lose to them",
+            f"{outcomes.count('does not beat')} show no clear difference",
+            *([f"{unknown} cannot be compared"] if unknown else []),
+        ]
+        kinds = kind.removeprefix("its ").capitalize()
+        said.append(f"{kinds}: of {len(outcomes)} dynamic arms {', '.join(counted)}.")
+    idle = [v.arm for v in found if v.kind == FROZEN and v.outcome in ("does not beat", "loses to")]
+    if idle:
+        more = f" and {len(idle) - MOST_NAMED} more" if len(idle) > MOST_NAMED else ""
+        said.append(f"No gain over fixed weights of the same mean is shown for {', '.join(idle[:MOST_NAMED])}{more}.")
+    return said
 
 
 def _same_agent(first: Arm, second: Arm) -> bool:
