@@ -11,6 +11,7 @@ from tiny_task import LETTERS, PROBLEMS, comparable, correct, load, make_env, pa
 from llm_morl_agents import signals as signals_module
 from llm_morl_agents.advantages import combine_rewards, group_zscore
 from llm_morl_agents.agents import GDPO, GRPO, REINFORCE
+from llm_morl_agents.experiments.arms import check_arms, make_agent, parse_arm
 from llm_morl_agents.gradients import objective_gramian, objective_influence, realised_gain
 from llm_morl_agents.signals import Meter, check_needs, objective_advantages, probe_of
 from llm_morl_agents.weighters import GradientInfluence, Static, Weighting
@@ -304,3 +305,13 @@ def test_exact_and_jvp_train_alike(policy_directory):
         return np.array(seen)
 
     np.testing.assert_allclose(weights("exact"), weights("jvp"), rtol=1e-4)
+
+
+def test_parameters_are_no_mistake_before_a_model_is_loaded(policy_directory):
+    """A comparison checks its arms without one; names that the model does not have are refused once it is there."""
+    env = make_env(policy_directory)
+    check_arms([parse_arm("gdpo:gradient(parameters=('mlp',))")], env, {})
+    with pytest.raises(ValueError, match="matches no trainable parameter"):
+        make_agent(
+            parse_arm("gdpo:gradient(parameters=('nowhere',))"), env, load(policy_directory), seed=0, settings={}
+        )
