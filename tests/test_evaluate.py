@@ -106,3 +106,14 @@ def test_samples_of_a_problem_are_averaged(policy, policy_directory):
     np.testing.assert_allclose(result.greedy_rewards, evaluate(policy, env, 3).greedy_rewards)
     with pytest.raises(ValueError, match="samples must be at least 1, got 0"):
         evaluate(policy, env, 3, samples=0)
+
+
+def test_what_does_not_apply_is_left_out_of_the_means():
+    rewards = np.array([[1.0, np.nan], [0.0, np.nan], [np.nan, np.nan], [0.5, np.nan]])
+    evaluation = Evaluation(("a", "b"), rewards, rewards)
+    np.testing.assert_array_equal(evaluation.sampled, [0.5, np.nan])
+    np.testing.assert_array_equal(evaluation.greedy, [0.5, np.nan])
+    np.testing.assert_allclose(
+        evaluation.sampled_standard_error, [np.std([1.0, 0.0, 0.5], ddof=1) / np.sqrt(3), np.nan]
+    )
+    assert set(evaluation.as_row()) == {"greedy/a", "sampled/a"}

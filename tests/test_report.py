@@ -207,3 +207,24 @@ def test_forty_arms_stay_readable(tmp_path):
     page = render_html(replace(results, arms=told), summary, figures)
     assert "gdpo:saw, gdpo:frozen_mean(saw), gdpo:random and 37 more arms" in page
     assert names[20] in page
+
+
+def test_problems_that_an_objective_does_not_apply_to_are_left_out_and_counted(results, tmp_path):
+    def holed(run):
+        series = {**run.series, "reward_mean": run.series["reward_mean"].copy()}
+        series["reward_mean"][0, 1] = np.nan
+        start, final = run.start.copy(), run.final.copy()
+        start[:2, 1] = final[:2, 1] = np.nan
+        return replace(run, series=series, start=start, final=final)
+
+    some = replace(results, arms={arm: [holed(run) for run in runs] for arm, runs in results.arms.items()})
+    whole, left = summarise(results), summarise(some)
+    for before, after in zip(whole.arms, left.arms, strict=True):
+        np.testing.assert_allclose(after.final, before.final)
+        np.testing.assert_allclose(after.rise.mean, before.rise.mean)
+        np.testing.assert_allclose(after.by_seed, before.by_seed)
+    assert np.isfinite(left.thresholds[0])
+    assert "(of 36 final rewards): correctness 12." in " ".join(notes(some, left))
+    assert "Left out" not in " ".join(notes(results, whole))
+    assert "correctness" in shown(some)
+    assert len(save_figures(some, tmp_path)) == 3

@@ -84,3 +84,13 @@ def test_a_broken_record_is_said_in_a_line(tmp_path):
     (tmp_path / "config.toml").write_text("arms = [")
     with pytest.raises(UserError, match=r"config\.toml is not TOML"):
         read_experiment(tmp_path)
+
+
+def test_an_objective_that_applies_nowhere_is_said_in_a_line(copied):
+    path = copied / "runs" / "gdpo-saw-seed1" / METRICS
+    rows = read_rows(path)
+    for row in rows:
+        row.pop("sampled/short", None)
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    with pytest.raises(UserError, match="objective 'short' applies to no answer of the evaluation after 0 steps"):
+        load_results(copied)

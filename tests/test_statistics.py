@@ -94,7 +94,7 @@ def test_shift_and_scale():
     np.testing.assert_allclose(moved.high, 10.0 * plain.high + 3.0)
 
 
-@pytest.mark.parametrize("values", [np.zeros((3, 4)), np.zeros((0, 4, 1)), np.full((2, 2, 1), np.nan)])
+@pytest.mark.parametrize("values", [np.zeros((3, 4)), np.zeros((0, 4, 1)), np.full((2, 2, 1), np.inf)])
 def test_malformed_values_are_refused(values):
     with pytest.raises(ValueError, match="values must"):
         interval(values)
@@ -210,3 +210,18 @@ def test_area_under_curve():
 def test_hypervolumes_of_single_vectors_are_products():
     vectors = np.array([[[0.5, 1.5], [1.0, 3.0]], [[0.0, 3.0], [0.75, -3.0]]])
     np.testing.assert_allclose(vector_hypervolumes(vectors, [0, -3], [1, 3]), [[0.375, 1.0], [0.0, 0.0]])
+
+
+def test_missing_entries_are_left_out_of_interval_and_trailing_mean():
+    """A problem that an objective does not apply to is as if it were not there."""
+    values = np.random.default_rng(3).normal(size=(4, 30, 2))
+    holed = np.concatenate([values, np.full((4, 30, 2), np.nan)], axis=1)
+    whole, kept = (bootstrap_interval(v, generator=np.random.default_rng(0)) for v in (values, holed))
+    np.testing.assert_allclose(kept.mean, whole.mean)
+    np.testing.assert_allclose(kept.low, whole.low, atol=0.06)
+    np.testing.assert_allclose(kept.high, whole.high, atol=0.06)
+    with pytest.raises(ValueError, match="finite, or NaN"):
+        bootstrap_interval(np.full((2, 3, 1), np.inf), generator=np.random.default_rng(0))
+    nothing = bootstrap_interval(np.full((2, 3, 1), np.nan), generator=np.random.default_rng(0))
+    assert np.isnan([nothing.mean, nothing.low, nothing.high]).all()
+    np.testing.assert_array_equal(trailing_mean([np.nan, 1.0, np.nan, 3.0, np.nan], 2), [np.nan, 1.0, 1.0, 3.0, 3.0])

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from gymnasium.vector import VectorEnv
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from llm_morl_agents.policy import Policy, Sampling, draw_uniforms
 from llm_morl_agents.rollout import prompts_by_group
@@ -20,8 +20,8 @@ class Evaluation:
 
     Args:
         objectives: K names.
-        greedy_rewards: float64 (n, K); NaN where greedy decoding was left out.
-        sampled_rewards: float64 (n, K), mean over a problem's samples at the agent's temperature; NaN where left out.
+        greedy_rewards: float64 (n, K); NaN where greedy decoding was left out or an objective does not apply.
+        sampled_rewards: float64 (n, K), mean over a problem's samples at the agent's temperature; NaN likewise.
     """
 
     objectives: tuple[str, ...]
@@ -30,23 +30,20 @@ class Evaluation:
 
     @property
     def greedy(self) -> NDArray[np.float64]:
-        """Mean reward vector of greedy decoding, (K,)."""
-        return np.asarray(self.greedy_rewards.mean(axis=0))
+        """Mean reward vector of greedy decoding, (K,); each objective over the problems that it applies to."""
+        return mean_present(self.greedy_rewards)
 
     @property
     def sampled(self) -> NDArray[np.float64]:
-        """Mean reward vector of sampling, (K,)."""
-        return np.asarray(self.sampled_rewards.mean(axis=0))
+        """Mean reward vector of sampling, (K,), likewise."""
+        return mean_present(self.sampled_rewards)
 
     @property
     def sampled_standard_error(self) -> NDArray[np.float64]:
-        """Standard error of `sampled` over problems, (K,); NaN for one problem."""
-        n = len(self.sampled_rewards)
-        return (
-            np.asarray(self.sampled_rewards.std(axis=0, ddof=1) / np.sqrt(n))
-            if n > 1
-            else np.full(len(self.objectives), np.nan)
-        )
+        """Standard error of `sampled` over the problems that an objective applies to, (K,); NaN for one problem."""
+        count = np.sum(~np.isnan(self.sampled_rewards), axis=0)
+        squares = mean_present((self.sampled_rewards - self.sampled) ** 2)
+        return np.asarray(np.sqrt(squares / np.where(count > 1, count - 1, np.nan)))
 
     def as_row(self) -> dict[str, float]:
         """Flat and JSON-able: ``greedy/format``, ``sampled/format``, ...; without what was not measured (NaN)."""
@@ -60,6 +57,17 @@ class Evaluation:
     def __str__(self) -> str:
         means = zip(self.objectives, self.greedy, self.sampled, strict=True)
         return ", ".join(f"{name} {greedy:.3f} (sampled {sampled:.3f})" for name, greedy, sampled in means)
+
+
+def mean_present(values: ArrayLike, axis: int | tuple[int, ...] = 0) -> NDArray[np.float64]:
+    """Mean without the entries that are NaN, which do not apply; NaN where all are.
+
+    >>> mean_present([[1.0, np.nan, 2.0], [np.nan, np.nan, 4.0]]).tolist()
+    [1.0, nan, 3.0]
+    """
+    table = np.asarray(values, dtype=np.float64)
+    count = np.sum(~np.isnan(table), axis=axis)
+    return np.asarray(np.nansum(table, axis=axis) / np.where(count, count, np.nan))
 
 
 def evaluate_policy(
@@ -115,7 +123,7 @@ def evaluate_policy(
                 prompt_ids = policy.encode_prompts(_prompts(env, rows[part], split))
                 texts = policy.generate(prompt_ids, np.arange(len(prompt_ids)), decoding, uniforms[part]).texts
                 rewards[part] = _score(env, rows[part], split, texts)
-        scores.append(rewards.reshape(repeats, n_problems, len(names)).mean(axis=0))
+        scores.append(mean_present(rewards.reshape(repeats, n_problems, len(names))))
     return Evaluation(names, *scores)
 
 

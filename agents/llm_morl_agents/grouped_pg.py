@@ -20,7 +20,7 @@ from llm_morl_agents import checkpoint
 from llm_morl_agents.advantages import Estimator, flat_groups
 from llm_morl_agents.batch import RolloutBatch, concatenate
 from llm_morl_agents.diagnostics import advantage_share, within_group_std, zero_variance_share
-from llm_morl_agents.evaluate import Evaluation, evaluate_policy
+from llm_morl_agents.evaluate import Evaluation, evaluate_policy, mean_present
 from llm_morl_agents.policy import Policy, Sampling, draw_uniforms
 from llm_morl_agents.report import StepReport
 from llm_morl_agents.rollout import derived_seed, objectives_of, rollout, stream
@@ -155,7 +155,7 @@ class GroupedPG:
         report = StepReport(
             step=self.step_count,
             objectives=self.objectives.names,
-            reward_mean=batch.rewards.mean(axis=0),
+            reward_mean=mean_present(batch.rewards),
             within_group_std=within_group_std(batch.rewards, batch.group),
             zero_variance_share=zero_variance_share(batch.rewards, batch.group),
             weight=weights.mean(axis=0),

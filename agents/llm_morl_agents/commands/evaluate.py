@@ -22,6 +22,9 @@ Examples:
   llm-morl evaluate --checkpoint runs/first/checkpoint.safetensors --split unseen
   llm-morl evaluate --policy path/to/model --data bfcl.jsonl --problems 64 --batch 8"""
 
+#: For an objective that applies to no answer.
+NOTHING = "–"
+
 
 @dataclass(frozen=True)
 class EvaluateOptions:
@@ -116,5 +119,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _with_error(values: NDArray[np.float64]) -> str:
-    error = f" ± {values.std(ddof=1) / np.sqrt(len(values)):.3f}" if len(values) > 1 else ""
-    return f"{values.mean():.3f}{error}"
+    present = values[~np.isnan(values)]
+    if not len(present):
+        return NOTHING
+    error = f" ± {present.std(ddof=1) / np.sqrt(len(present)):.3f}" if len(present) > 1 else ""
+    left_out = f" ({len(present)} of {len(values)})" if len(present) < len(values) else ""
+    return f"{present.mean():.3f}{error}{left_out}"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from llm_morl_agents.evaluate import mean_present
 from llm_morl_agents.experiments.arms import parse_arm
 from llm_morl_agents.experiments.config import CompareConfig
 from llm_morl_agents.experiments.results import Results
@@ -108,7 +109,7 @@ def method_fronts(results: Results) -> list[MethodFront]:
     for text, runs in results.arms.items():
         arm = parse_arm(text)
         of_method = finals.setdefault(arm.method, {})
-        of_method[tuple(arm.options["preference"])] = {run.seed: run.final.mean(axis=0) for run in runs}
+        of_method[tuple(arm.options["preference"])] = {run.seed: mean_present(run.final) for run in runs}
     tables = {method: _table(by_preference) for method, by_preference in finals.items()}
     tables = {method: (seeds, values) for method, (seeds, values) in tables.items() if seeds}
     if not tables:

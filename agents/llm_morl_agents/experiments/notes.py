@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from llm_morl_agents.experiments.arms import KEEPS_SCALE, parse_arm
 from llm_morl_agents.experiments.config import CompareConfig
 from llm_morl_agents.experiments.fronts import MethodFront
@@ -35,6 +37,7 @@ def notes(results: Results, summary: Summary, fronts: Sequence[MethodFront] = ()
             "the evaluations' hypervolume, the area under its curve."
         ),
         "Worst: lowest scaled objective of the final mean vector, mean over seeds.",
+        *_missing(results),
         *_origins(results),
         *_seeds(summary),
         *_arms(results, summary),
@@ -75,6 +78,21 @@ def few_names(names: Sequence[str]) -> str:
     """
     more = len(names) - MOST_NAMES
     return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+
+
+def _missing(results: Results) -> list[str]:
+    """What was left out, where objectives do not apply to all problems."""
+    finals = np.concatenate([run.final for runs in results.arms.values() for run in runs])  # (runs n, K)
+    missing = np.isnan(finals).sum(axis=0)
+    parts = [f"{name} {count}" for name, count in zip(results.objectives, missing, strict=True) if count]
+    if not parts:
+        return []
+    return [
+        (
+            f"Left out of every mean, since the objective does not apply (of {len(finals)} final rewards): "
+            f"{', '.join(parts)}."
+        )
+    ]
 
 
 def _origins(results: Results) -> list[str]:

@@ -41,7 +41,7 @@ class Run:
         series: Of the training steps: names of `StepReport`'s arrays to (T, K), of its numbers to (T,).
         evaluation_steps: (E,) steps taken before each evaluation.
         evaluations: (E, K) mean sampled rewards on the evaluation split.
-        start: (n, K) sampled rewards of each problem before training.
+        start: (n, K) sampled rewards of each problem before training; NaN where an objective does not apply.
         final: (n, K) after it, the same problems.
         greedy: (2, K) mean reward of greedy decoding, before training and after it.
         examples: Sampled answers before and after.
@@ -156,13 +156,21 @@ def _load_run(job: Job) -> Run:
     vectors = dict.fromkeys(key.split("/")[0] for key in steps[0] if "/" in key)
     series = {name: np.array([row[name] for row in steps], dtype=np.float64) for name in scalars}
     series.update({name: _table(steps, name, objectives) for name in vectors})
+    levels = _table(evaluations, "sampled", objectives)
+    unknown = np.argwhere(np.isnan(levels))
+    if len(unknown):
+        (at, k), *_ = unknown
+        raise UserError(
+            f"{job.folder}: objective {objectives[k]!r} applies to no answer of the evaluation after "
+            f"{evaluations[at]['step']} steps; leave it out (--objectives) or evaluate more problems"
+        )
     before, after = (json.loads(examples_file(job.folder, step).read_text(encoding="utf-8")) for step in (0, last))
     return Run(
         arm=job.arm.text,
         seed=job.seed,
         series=series,
         evaluation_steps=np.array([row["step"] for row in evaluations], dtype=np.int64),
-        evaluations=_table(evaluations, "sampled", objectives),
+        evaluations=levels,
         start=np.load(evaluation_file(job.folder, 0), allow_pickle=False),
         final=np.load(evaluation_file(job.folder, last), allow_pickle=False),
         greedy=_table([evaluations[0], evaluations[-1]], "greedy", objectives),
@@ -172,4 +180,4 @@ def _load_run(job: Job) -> Run:
 
 
 def _table(rows: list[Row], name: str, objectives: list[str]) -> Floats:
-    return np.array([[row[f"{name}/{objective}"] for objective in objectives] for row in rows], dtype=np.float64)
+    return np.array([[row.get(f"{name}/{o}", np.nan) for o in objectives] for row in rows], dtype=np.float64)

@@ -12,6 +12,7 @@ import scipy.integrate
 import scipy.stats
 from numpy.typing import ArrayLike, NDArray
 
+from llm_morl_agents.evaluate import mean_present
 from llm_morl_env.metrics import hypervolume
 
 Floats = NDArray[np.float64]
@@ -56,8 +57,11 @@ def bootstrap_interval(
         level: Share that lies inside.
         resamples: B.
 
+    Entries that are NaN are left out: a resample's mean is that of the entries it holds, and where one holds none of
+    an objective, its interval is NaN.
+
     Raises:
-        ValueError: If the shape is not (S, n, K) with at least one of each, or a value is not finite.
+        ValueError: If the shape is not (S, n, K) with at least one of each, or a value is infinite.
 
     >>> interval = bootstrap_interval(np.ones((3, 10, 1)), generator=np.random.default_rng(0))
     >>> interval.low.round(6).tolist(), interval.high.round(6).tolist()
@@ -66,20 +70,24 @@ def bootstrap_interval(
     table = np.asarray(values, dtype=np.float64)
     if table.ndim != 3 or 0 in table.shape:
         raise ValueError(f"values must have shape (S, n, K) with at least one of each, got {table.shape}")
-    if not np.isfinite(table).all():
-        raise ValueError("values must be finite")
+    if np.isinf(table).any():
+        raise ValueError("values must be finite, or NaN where they are missing")
     if not 0 < level < 1:
         raise ValueError(f"level must lie in (0, 1), got {level}")
     seeds, problems, k = table.shape
-    mean = table.mean(axis=(0, 1))
+    mean = mean_present(table, axis=(0, 1))
     if seeds == problems == 1:
         return Interval(mean, np.full(k, np.nan), np.full(k, np.nan))
     if seeds > 1:
-        deviations = table.mean(axis=1, keepdims=True) - mean
+        deviations = mean_present(table, axis=1)[:, None] - mean
         table = table + (np.sqrt(seeds / (seeds - 1)) - 1.0) * deviations
     seed_shares = _resampling_shares(seeds, resamples, generator)  # (B, S)
     problem_shares = _resampling_shares(problems, resamples, generator)  # (B, n)
-    means = np.stack([((seed_shares @ table[:, :, j]) * problem_shares).sum(axis=1) for j in range(k)], axis=1)
+    sums, counts = (
+        np.stack([((seed_shares @ part[:, :, j]) * problem_shares).sum(axis=1) for j in range(k)], axis=1)
+        for part in (np.nan_to_num(table), (~np.isnan(table)).astype(np.float64))
+    )
+    means = sums / np.where(counts > 0, counts, np.nan)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return Interval(mean, low, high)
 
@@ -225,7 +233,7 @@ def steps_to_threshold(series: ArrayLike, threshold: float, *, window: int = THR
 
 
 def trailing_mean(series: ArrayLike, window: int) -> Floats:
-    """Mean of each entry and up to ``window - 1`` before it, along the first axis; the same shape.
+    """Mean of each entry and up to ``window - 1`` before it, along the first axis, without NaN; the same shape.
 
     >>> trailing_mean([0.0, 2.0, 4.0], 2).tolist()
     [0.0, 1.0, 3.0]
@@ -236,12 +244,17 @@ def trailing_mean(series: ArrayLike, window: int) -> Floats:
     if window < 1:
         raise ValueError(f"window must be at least 1, got {window}")
     values = np.asarray(series, dtype=np.float64)
+    present = ~np.isnan(values)
+    sums, counts = (_trailing_sum(part, window) for part in (np.nan_to_num(values), present.astype(np.float64)))
+    means: Floats = sums / np.where(counts > 0, counts, np.nan)
+    return means
+
+
+def _trailing_sum(values: Floats, window: int) -> Floats:
     sums = np.cumsum(values, axis=0)
     shifted = np.zeros_like(sums)
     shifted[window:] = sums[:-window] if len(values) > window else sums[:0]
-    counts = np.minimum(np.arange(1, len(values) + 1), window)
-    means: Floats = (sums - shifted) / counts.reshape(-1, *[1] * (values.ndim - 1))
-    return means
+    return np.asarray(sums - shifted)
 
 
 def half_way_thresholds(start: ArrayLike, high: ArrayLike) -> Floats:

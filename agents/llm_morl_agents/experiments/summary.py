@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from llm_morl_agents.evaluate import mean_present
 from llm_morl_agents.experiments.arms import parse_arm
 from llm_morl_agents.experiments.config import CompareConfig
 from llm_morl_agents.experiments.results import Results, Run
@@ -149,7 +150,7 @@ def summarise(results: Results) -> Summary:
 def _thresholds(results: Results) -> Floats:
     """The configured ones, else half-way from the mean of the first training batches to the upper bounds."""
     first = [run.series["reward_mean"][0] for runs in results.arms.values() for run in runs]
-    levels = half_way_thresholds(np.mean(first, axis=0), results.high)
+    levels = half_way_thresholds(mean_present(first), results.high)
     if isinstance(results.config, CompareConfig):
         for name, level in results.config.thresholds.items():
             levels[results.objectives.index(name)] = level
@@ -158,7 +159,7 @@ def _thresholds(results: Results) -> Floats:
 
 def _summarise_arm(results: Results, arm: str, runs: Sequence[Run], thresholds: Floats) -> ArmSummary:
     start, final = (np.stack([getattr(run, name) for run in runs]) for name in ("start", "final"))  # (S, n, K)
-    levels = final.mean(axis=1)  # (S, K)
+    levels = mean_present(final, axis=1)  # (S, K)
     by_seed = np.stack([primary_numbers(results, run) for run in runs])
     reached = [
         [steps_to_threshold(run.series["reward_mean"][:, k], level) for run in runs]
@@ -169,10 +170,10 @@ def _summarise_arm(results: Results, arm: str, runs: Sequence[Run], thresholds: 
         arm=arm,
         seeds=tuple(run.seed for run in runs),
         problems=final.shape[1],
-        start=start.mean(axis=(0, 1)),
+        start=mean_present(start, axis=(0, 1)),
         final=levels.mean(axis=0),
         final_spread=spread(levels),
-        greedy=np.mean([run.greedy for run in runs], axis=0),
+        greedy=mean_present([run.greedy for run in runs]),
         rise=bootstrap_interval(final - start, generator=np.random.default_rng(BOOTSTRAP_SEED)),
         steps_to_threshold=np.array([np.mean(row) if row else np.nan for row in counted]),
         reached=np.array([len(row) for row in counted]),
@@ -216,19 +217,21 @@ def _control_grid(results: Results) -> list[str]:
 
 
 def _over_training(series: Floats) -> Floats:
-    return area_under_curve(np.arange(len(series)), series)
+    """Column by column, over the steps at which an objective applied to a response."""
+    columns = [(np.flatnonzero(~np.isnan(column)), column) for column in series.T]
+    return np.array([float(area_under_curve(at, column[at])) if len(at) else np.nan for at, column in columns])
 
 
 def primary_numbers(results: Results, run: Run) -> Floats:
     """Hypervolume of a run's final mean vector, and the mean over training of that of its evaluations, (2,)."""
     volumes = vector_hypervolumes(run.evaluations, results.low, results.high)  # (E,)
-    final = vector_hypervolumes(run.final.mean(axis=0), results.low, results.high)
+    final = vector_hypervolumes(mean_present(run.final), results.low, results.high)
     return np.array([float(final), float(area_under_curve(run.evaluation_steps, volumes))])
 
 
 def worst_objective(results: Results, run: Run) -> float:
     """Lowest entry of a run's final mean vector, scaled to [0, 1] by the bounds."""
-    return float(scaled(run.final.mean(axis=0), results.low, results.high).min())
+    return float(scaled(mean_present(run.final), results.low, results.high).min())
 
 
 def weighter_share(run: Run) -> float:
@@ -296,8 +299,8 @@ def write_seeds_csv(summary: Summary, results: Results, path: Path) -> None:
                     for k, level in enumerate(summary.thresholds)
                 ]
                 numbers = [
-                    *run.start.mean(axis=0),
-                    *run.final.mean(axis=0),
+                    *mean_present(run.start),
+                    *mean_present(run.final),
                     *run.series["weight"].mean(axis=0),
                     *(np.nan if steps is None else steps for steps in reached),
                     *primary_numbers(results, run),
