@@ -6,7 +6,7 @@ from tiny_task import load, make_env
 from llm_morl_agents import DVAO, GDPO, REINFORCE
 from llm_morl_agents.experiments.arms import check_arms, make_agent, parse_arm, parse_arms
 from llm_morl_agents.experiments.errors import UserError
-from llm_morl_agents.weighters import SAW, WEIGHTERS, Rescaled, Static, Weighting
+from llm_morl_agents.weighters import SAW, WEIGHTERS, RandomWeights, Rescaled, Static, Weighting
 
 
 @pytest.fixture
@@ -93,6 +93,7 @@ def test_weights_of_agents_that_keep_their_scale_are_rescaled(env, policy_direct
     assert weighter("rloo:saw", weighter="static(weights=(1, 3))") == Rescaled(Static((1, 3)))
     assert weighter("gdpo:random").seed == 3, "each run has its own draws"
     assert weighter("gdpo:random(seed=5)").seed == 5
+    assert weighter("gdpo:random(concentration=2.0)") == RandomWeights(2.0, seed=3)
 
 
 def test_an_arm_that_freezes_another_one():

@@ -182,9 +182,10 @@ def make_agent(
 
     options: dict[str, Any] = {**settings, **arm.options, "seed": seed}
     text = weighter or arm.weighter
-    if text == "random":  # each run draws its own weights, as it draws its own responses
-        text = f"random(seed={seed})"
     if text is not None:
+        name, given = expressions.parse(text, WEIGHTERS)
+        if name == "random" and "seed" not in given:  # each run draws its own weights, as it draws its own responses
+            text = f"random({''.join(f'{option}={value!r}, ' for option, value in given.items())}seed={seed})"
         if rescale and arm.agent in KEEPS_SCALE:
             text = f"rescaled(inner={text})"
         options["weighter"] = expressions.construct(text, WEIGHTERS)
