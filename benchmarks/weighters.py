@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from csv import writer as csv_writer
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -204,8 +205,10 @@ def main(
         ]
         rows += [("step", "seconds", k, value) for k, value in seconds.items()]
         rows += [("error", method, k, found[method]) for k, found in errors.items() for method in ("forward", "finite")]
-        lines = [f"{kind},{name},{k},{value:.4g}" for kind, name, k, value in rows]
-        csv.write_text("\n".join(["kind,name,objectives,value", *lines]) + "\n", encoding="utf-8")
+        with csv.open("w", encoding="utf-8", newline="") as file:
+            writer = csv_writer(file, lineterminator="\n")
+            writer.writerow(["kind", "name", "objectives", "value"])
+            writer.writerows([kind, name, k, f"{value:.4g}"] for kind, name, k, value in rows)
 
 
 if __name__ == "__main__":

@@ -159,3 +159,9 @@ def test_missing_responses_are_as_if_absent(combine, base, whiten):
         advantage_share(rewards[~missing], group[~missing], weighting, estimator),
         rtol=1e-9,
     )
+
+
+def test_parts_that_cancel_leave_nothing_to_share():
+    rewards, group = np.array([[0.0, 0.5], [0.0, 0.5], [0.5, 0.0]]), np.zeros(3, dtype=int)
+    share = advantage_share(rewards, group, Weighting(np.ones(2)), combine_advantages(group_zscore))
+    np.testing.assert_array_equal(share, 0.0)

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from .advantages import Estimator, participants
 from .bases import (
+    FLAT,
     Base,
     Floats,
     batch_centred,
@@ -90,7 +91,9 @@ def advantage_share(
     # to that sum group by group, and the groups count by their share of sum_i A_i^2.
     energy = group_total(advantages**2, row)
     alignment = group_total(advantages * parts.sum(axis=1), row)
-    energy = np.where(alignment > 0, energy, 0.0)
+    # Parts that cancel up to rounding, such as those of x and 1 - x, leave no advantage to share.
+    net, gross = group_total(parts.sum(axis=1) ** 2, row), group_total(np.abs(parts).sum(axis=1) ** 2, row)
+    energy = np.where((alignment > 0) & (net > FLAT**2 * gross), energy, 0.0)
     shares = quotient(group_total(advantages[:, None] * parts, row), alignment[:, None])
     share: Floats = np.sum(energy[:, None] * shares, axis=0) / (energy.sum() or 1.0)
     return share
