@@ -123,6 +123,7 @@ def page() -> str:
     )
     environment.globals.update(
         tasks=TASKS,
+        missing=[name for name in suites() if not (TABLES / f"{name}.csv").is_file()],
         lagging=LAGGING,
         lattice_best=lambda task: _grid_of(table_of(f"final-{task}"))[0],
         has=lambda suite: (TABLES / f"{suite}.csv").is_file(),

@@ -55,11 +55,11 @@ class ProportionalFair:
     ``sd_k / m_k`` with the std of the batch in place of the group's, so SAW on group z-scores climbs nearly the same
     log-hypervolume.
 
-    No fixed weights have a stable interior point where the attainable front is flat or concave: they end in a corner.
-    These weights fall as an objective rises, and stop in between. Where it fails: an extra objective that is noise has
-    a constant mean and keeps its weight for ever; a loose lower bound makes all means look alike and the weights nearly
-    static; the sum of rewards is not what it maximises; and an objective that no response ever satisfies
-    is invisible to it as to every weighter, since its groups are flat.
+    A fixed weighted sum of rewards has no stable optimum inside an attainable front that is flat or concave: it ends in
+    a corner. These weights fall as an objective rises, and stop in between. Where it fails: an extra objective that is
+    noise has a constant mean and keeps its weight for ever; a loose lower bound makes all means look alike and the
+    weights nearly static; the sum of rewards is not what it maximises; and an objective that no response ever satisfies
+    is invisible to it as to every weighter, since its groups are flat. Measured in docs/results.md.
 
     Args:
         alpha: Of the utility, see `marginal_utility`. Below 1 the interior point is no longer stable on a flat front.
