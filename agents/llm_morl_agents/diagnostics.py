@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike
 
 from .advantages import Estimator, participants
 from .bases import (
-    FLAT,
     Base,
     Floats,
     batch_centred,
@@ -43,6 +42,9 @@ def _mean_over_groups(values: Floats) -> Floats:
     mean: Floats = np.sum(values, axis=0) / max(len(values), 1)  # an empty batch gives 0, no warning
     return mean
 
+
+#: Share of the parts' size below which their sum is rounding. Far below the residue that the parity numerics keep.
+ROUNDING = 1e-12
 
 #: What a base does before it divides: linear in the values, so that the objectives' parts add up.
 _LINEAR_PART: dict[Base, Base] = {group_zscore: mean_centred, batch_whitened: batch_centred}
@@ -93,7 +95,7 @@ def advantage_share(
     alignment = group_total(advantages * parts.sum(axis=1), row)
     # Parts that cancel up to rounding, such as those of x and 1 - x, leave no advantage to share.
     net, gross = group_total(parts.sum(axis=1) ** 2, row), group_total(np.abs(parts).sum(axis=1) ** 2, row)
-    energy = np.where((alignment > 0) & (net > FLAT**2 * gross), energy, 0.0)
+    energy = np.where((alignment > 0) & (net > ROUNDING**2 * gross), energy, 0.0)
     shares = quotient(group_total(advantages[:, None] * parts, row), alignment[:, None])
     share: Floats = np.sum(energy[:, None] * shares, axis=0) / (energy.sum() or 1.0)
     return share
