@@ -54,6 +54,7 @@ bench: $(DEV)  ## Run the benchmarks, one after the other.
 
 results: $(DEV)  ## Run every comparison of docs/results.md (hours; resumes after an interruption) and write the page.
 	$(VENV)/bin/python docs/build_results.py run
+	$(VENV)/bin/python benchmarks/weighters.py --csv docs/results/cost-of-weighters.csv
 	$(VENV)/bin/python docs/build_results.py write
 
 docs: $(DOCS)  ## Build the documentation into build/docs, links checked.

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from csv import writer as csv_writer
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any
@@ -176,7 +177,7 @@ def main(
         seconds[k] = median(report.cpu_seconds - report.weighter_seconds for report in reports[1:])
         for name, weighter in weighters(k).items():
             agent = agent_of(env, loaded, weighter, seed)
-            cost = timed(lambda agent=agent, batch=batch: weigh(agent, batch), repeats)  # type: ignore[misc]
+            cost = timed(partial(weigh, agent, batch), repeats)
             costs.setdefault(name, []).append(cost / seconds[k])
     console = Console()
     table = Table(
