@@ -34,6 +34,54 @@ class Front(Protocol):
         """Mean reward vectors (F, K) over ``problems`` that no deterministic policy improves on, a fresh array."""
 
 
+class Dialogue(Protocol):
+    """What the environment answers in a task of several turns. A small frozen picklable object without state.
+
+    The responses of an episode so far say everything: whatever world the task has is computed from them anew. Rewards
+    read a dialogue as one text, `llm_morl_rewards.turns.join_turns` of the responses.
+
+    Attributes:
+        max_turns: After so many responses an episode ends with the finish reason ``"turns"``.
+        max_reply_tokens: Longest reply, in tokens of the task's tokenizer, for the token view's observation.
+    """
+
+    @property
+    def max_turns(self) -> int:
+        """See above."""
+
+    @property
+    def max_reply_tokens(self) -> int:
+        """See above."""
+
+    def reply(self, problem: Problem, responses: Sequence[str]) -> str | None:
+        """What the policy reads after the last of ``responses`` (at least one); None where the dialogue is over."""
+
+
+class Sampler(Protocol):
+    """Which problems an environment draws, where that is not uniform. A small frozen picklable object.
+
+    Attributes:
+        scheduled: Whether ``progress`` matters; agents then say it in ``reset(options={"progress": ...})``.
+    """
+
+    @property
+    def scheduled(self) -> bool:
+        """See above."""
+
+    def draw(self, task: Task, count: int, rng: np.random.Generator, progress: float) -> list[int]:
+        """Indices of ``count`` problems of the split that ``task`` shows; ``progress`` of the training in [0, 1]."""
+
+    def loss_weights(self, problems: Sequence[Problem], progress: float) -> NDArray[np.float64]:
+        """What the advantages of responses to these problems are multiplied by, (N,); 1 leaves them as they are."""
+
+
+class Examples(Protocol):
+    """Answers of different quality, to show what a task's rewards tell apart. Picklable, without state."""
+
+    def __call__(self, problem: Problem) -> Mapping[str, str]:
+        """Answers by ``"good"`` (the gold one), ``"mediocre"`` and ``"bad"``, always the same for a problem."""
+
+
 class Transform(Protocol):
     """A small frozen object that makes a task of a task: noise, gating, scaling, a preference in the prompt."""
 
@@ -58,6 +106,9 @@ class Task(Sequence[Problem]):
         split: The split shown.
         perturbations: Applied in order to the rewards of `score`, with the environment's generator.
         front: The exact Pareto front, for `pareto_front`; None where it is not known.
+        dialogue: What the environment answers between turns; None for one turn. Caps then hold for each response.
+        sampler: Draws problems; None draws uniformly.
+        examples: Answers that illustrate the rewards.
     """
 
     name: str
@@ -70,6 +121,9 @@ class Task(Sequence[Problem]):
     split: str = "train"
     perturbations: tuple[Perturbation, ...] = ()
     front: Front | None = None
+    dialogue: Dialogue | None = None
+    sampler: Sampler | None = None
+    examples: Examples | None = None
 
     def __post_init__(self) -> None:
         for needed in ("train", "eval"):

@@ -8,7 +8,7 @@ import torch
 
 from llm_morl_agents.policies.load import TINY, load_policy
 from llm_morl_agents.pretrain.card import start_levels
-from llm_morl_agents.pretrain.demonstrations import CLEAN, Corruption, demonstrate
+from llm_morl_agents.pretrain.demonstrations.toolcall import CLEAN, Corruption, demonstrate
 from llm_morl_agents.pretrain.recipe import Phase, Recipe, pretrain
 from llm_morl_env.tasks.toolcall_problems import TIERS, ToolCallProblems
 from llm_morl_env.tokenizer import BUILT_IN, TextTokenizer

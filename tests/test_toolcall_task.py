@@ -7,6 +7,7 @@ import pytest
 
 from llm_morl_env import make_env, make_vector_env
 from llm_morl_env.task import Task
+from llm_morl_env.tasks.building import MappedProblems
 from llm_morl_env.tasks.toolcall import DEFAULT_OBJECTIVES, OBJECTIVES, WithBrevity, toolcall_task
 from llm_morl_env.tasks.toolcall_problems import SPLITS, TIERS
 from llm_morl_env.tokenizer import BUILT_IN, TextTokenizer
@@ -164,7 +165,7 @@ def test_brevity_entries_are_made_when_asked_for():
     path = sample("bfcl")
     counted = []
     problems = toolcall_task(data=path).problems["eval"].problems
-    lazy = WithBrevity(problems, lambda text: counted.append(text) or len(text))
+    lazy = MappedProblems(problems, WithBrevity(lambda text: counted.append(text) or len(text)))
     assert len(lazy[2:5]) == 3
     assert counted == []
     problem = lazy[1]

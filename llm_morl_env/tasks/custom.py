@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from llm_morl_env.task import Grammar, Task, Transform
+from llm_morl_env.tasks.building import counter_of, transformed
 from llm_morl_env.tokenizer import TextTokenizer
 from llm_morl_rewards import Problem, RewardVector
 
@@ -48,14 +49,12 @@ def text_task(
             "eval": _as_problems(problems if eval_problems is None else eval_problems, "eval_problems"),
         },
         rewards=rewards if isinstance(rewards, RewardVector) else RewardVector(rewards),
-        tokenizer=tokenizer if isinstance(tokenizer, TextTokenizer) else TextTokenizer(tokenizer),
+        tokenizer=counter_of(tokenizer),
         max_prompt_tokens=max_prompt_tokens,
         max_response_tokens=max_response_tokens,
         grammar=grammar,
     )
-    for transform in transforms:
-        task = transform(task)
-    return task
+    return transformed(task, transforms)
 
 
 def _as_problems(problems: Sequence[Problem | str], parameter: str) -> list[Problem]:

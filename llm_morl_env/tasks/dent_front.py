@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_morl_env.task import Task, Transform
+from llm_morl_env.tasks.building import transformed
 from llm_morl_env.tasks.counts_front import LetterShare
-from llm_morl_env.tasks.letters import PROMPT, LettersGrammar, check_length, letters_tokenizer, transformed
+from llm_morl_env.tasks.letters import PROMPT, LettersGrammar, check_length, letters_tokenizer
 from llm_morl_rewards import Problem, RewardVector
 from llm_morl_rewards.base import Kind
 

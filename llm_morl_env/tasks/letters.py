@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_morl_env.task import Task, Transform
 from llm_morl_env.tokenizer import BUILT_IN, TextTokenizer
 from llm_morl_rewards import Problem
 
@@ -65,10 +64,3 @@ class LettersGrammar:
             mask[self.tokenizer.encode(LETTERS[: self.letters])] = True
         mask[self.tokenizer.eos_id] = full or self.may_stop
         return mask
-
-
-def transformed(task: Task, transforms: Sequence[Transform]) -> Task:
-    """The task after the transforms, in order."""
-    for transform in transforms:
-        task = transform(task)
-    return task

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import overload
 
-from llm_morl_env.data import load_toolcall, longest, split_rows
+from llm_morl_env.data import load_toolcall, longest
 from llm_morl_env.task import Task, Transform
+from llm_morl_env.tasks.building import SPLITS, Splits, counter_of, real_splits, transformed
 from llm_morl_env.tasks.toolcall_grammar import ToolCallGrammar
-from llm_morl_env.tasks.toolcall_problems import SPLITS, TIERS, ToolCallProblems
+from llm_morl_env.tasks.toolcall_problems import TIERS, ToolCallProblems
 from llm_morl_env.tokenizer import TextTokenizer
 from llm_morl_rewards import Problem, RewardVector
 from llm_morl_rewards.toolcall import (
@@ -74,7 +74,7 @@ def toolcall_task(
     >>> task.rewards.names, float(task.score([task[0]], [task[0].meta["gold"]])[0, 0])
     (('correctness', 'name'), 3.0)
     """
-    counter = tokenizer if isinstance(tokenizer, TextTokenizer) else TextTokenizer(tokenizer)
+    counter = counter_of(tokenizer)
     if data is None and data_format is not None:
         raise ValueError(f"data_format={data_format!r} needs data=, got None")
     if data is None:
@@ -93,12 +93,7 @@ def toolcall_task(
         max_response_tokens=cap,
         grammar=grammar,
     )
-    for transform in transforms:
-        task = transform(task)
-    return task
-
-
-Splits = dict[str, Sequence[Problem]]
+    return transformed(task, transforms)
 
 
 def _procedural(difficulty: str, seed: int, tokenizer: TextTokenizer) -> tuple[Splits, int, int]:
@@ -113,35 +108,25 @@ def _real(
     data: str | Path, data_format: str | None, tokenizer: TextTokenizer, max_prompt_tokens: int | None
 ) -> tuple[Splits, int, int]:
     rows = load_toolcall(data, data_format)
-    splits: Splits = {name: WithBrevity(part, tokenizer.count) for name, part in split_rows(rows).items()}
+    splits = real_splits(rows, WithBrevity(tokenizer.count))
     # Counting the tokens of every prompt of a large file takes seconds; not where the caller knows the bound.
     prompt_tokens = max_prompt_tokens or longest([problem.prompt for problem in rows], tokenizer.count)
     return splits, prompt_tokens, 2 * longest([problem.meta["gold"] for problem in rows], tokenizer.count)
 
 
-class WithBrevity(Sequence[Problem]):
-    """Problems with ``brevity_target`` and ``brevity_cap`` in their ``meta``, counted when a problem is asked for.
+@dataclass(frozen=True)
+class WithBrevity:
+    """Adds ``brevity_target`` and ``brevity_cap`` to a problem's ``meta``.
 
     Args:
-        problems: With ``meta["gold"]`` each.
-        count: Length of a text.
+        count: Length of a text, of the gold answer here.
     """
 
-    def __init__(self, problems: Sequence[Problem], count: Callable[[str], int]) -> None:
-        self.problems, self.count_tokens = problems, count
+    count: Callable[[str], int]
 
-    def __len__(self) -> int:
-        return len(self.problems)
-
-    @overload
-    def __getitem__(self, index: int) -> Problem: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Problem]: ...
-    def __getitem__(self, index: int | slice) -> Problem | Sequence[Problem]:
-        if isinstance(index, slice):
-            return WithBrevity(self.problems[index], self.count_tokens)
-        problem = self.problems[index]
-        target = self.count_tokens(problem.meta["gold"]) + 2
+    def __call__(self, problem: Problem) -> Problem:
+        """The problem with them."""
+        target = self.count(problem.meta["gold"]) + 2
         return replace(problem, meta={**problem.meta, "brevity_target": target, "brevity_cap": 2 * target})
 
 

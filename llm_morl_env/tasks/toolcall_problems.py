@@ -14,13 +14,10 @@ from typing import Any, overload
 import numpy as np
 
 from llm_morl_env.tasks import tool_catalogue as catalogue
+from llm_morl_env.tasks.building import EVAL_SIZE, SPLITS, TRAIN_SIZE, stratify
 from llm_morl_env.tasks.tool_catalogue import Argument, Tool, TwoWords, WordList
 from llm_morl_rewards import Problem
 
-SPLITS = ("train", "eval", "unseen")
-EVAL_SIZE = 512
-#: "Endless": an index into the training split may be any int32.
-TRAIN_SIZE = 2**31 - 1
 #: A fifth of all numbers and word combinations is held out: those with ``key % HOLD_OUT == 0``.
 HOLD_OUT = 5
 
@@ -77,7 +74,7 @@ class ToolCallProblems(Sequence[Problem]):
         if split not in SPLITS:
             raise ValueError(f"split must be one of {SPLITS}, got {split!r}")
         self.tier, self.split, self.seed, self._count_tokens = tier, split, seed, count_tokens
-        self._strata = None if split == "train" else _stratify(_stratum_shares(tier), EVAL_SIZE)
+        self._strata = None if split == "train" else stratify(_stratum_shares(tier), EVAL_SIZE)
 
     def __len__(self) -> int:
         return TRAIN_SIZE if self._strata is None else EVAL_SIZE
@@ -157,18 +154,6 @@ def schema(tool: Tool) -> dict[str, Any]:
 
 def _stratum_shares(tier: Tier) -> list[float]:
     return [tier.no_call, *((1.0 - tier.no_call) * p for p in tier.calls)]
-
-
-def _stratify(shares: Sequence[float], size: int) -> list[int]:
-    """Stratum of each index such that every prefix has the shares as closely as possible (largest deficit first)."""
-    counts = [0] * len(shares)
-    strata = []
-    for index in range(size):
-        deficits = [share * (index + 1) - count for share, count in zip(shares, counts, strict=True)]
-        stratum = int(np.argmax(deficits))
-        counts[stratum] += 1
-        strata.append(stratum)
-    return strata
 
 
 def _draw_request(rng: np.random.Generator, tier: Tier, n_calls: int, split: str) -> Request:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_morl_env.task import Task, Transform
-from llm_morl_env.tasks.letters import LETTERS, PROMPT, LettersGrammar, letters_tokenizer, transformed
+from llm_morl_env.tasks.building import transformed
+from llm_morl_env.tasks.letters import LETTERS, PROMPT, LettersGrammar, letters_tokenizer
 from llm_morl_rewards import Problem, RewardVector
 from llm_morl_rewards.base import Kind
 

@@ -15,7 +15,7 @@ from transformers import LlamaForCausalLM
 from llm_morl_agents.policies.load import load_policy
 from llm_morl_agents.policies.tiny import save_tiny
 from llm_morl_agents.pretrain.card import Level, model_card, start_levels
-from llm_morl_agents.pretrain.demonstrations import CLEAN
+from llm_morl_agents.pretrain.demonstrations.toolcall import CLEAN
 from llm_morl_agents.pretrain.recipe import Phase, Recipe, pretrain
 from llm_morl_env.tasks.toolcall_problems import TIERS
 from llm_morl_env.tokenizer import BUILT_IN, TextTokenizer

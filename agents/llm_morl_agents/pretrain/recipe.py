@@ -13,7 +13,7 @@ from transformers import LlamaForCausalLM
 
 from llm_morl_agents.policies.llama import sequence_logits
 from llm_morl_agents.policies.tiny import new_tiny_model
-from llm_morl_agents.pretrain.demonstrations import CLEAN, Corruption, demonstrate
+from llm_morl_agents.pretrain.demonstrations.toolcall import CLEAN, Corruption, demonstrate
 from llm_morl_agents.threads import one_thread
 from llm_morl_env.tasks.toolcall_problems import TIERS, ToolCallProblems
 from llm_morl_env.tokenizer import TextTokenizer
