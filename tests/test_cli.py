@@ -271,4 +271,4 @@ def test_pretrain_is_wired(monkeypatch, tmp_path):
     seen = []
     monkeypatch.setattr("llm_morl_agents.pretrain.main.run", seen.append)
     assert main(["pretrain", "toolcall", "--out", str(tmp_path), "--budget", "0.1"]) == 0
-    assert (seen[0].task, seen[0].out, seen[0].budget) == ("toolcall", tmp_path, 0.1)
+    assert (seen[0].tasks, seen[0].out, seen[0].budget) == (("toolcall",), tmp_path, 0.1)

@@ -55,9 +55,7 @@ def test_values_alone_leave_the_rest_right():
 
 
 def test_the_recipe_is_reproducible_and_leaves_thread_and_random_state():
-    recipe = Recipe(
-        batch_size=4, phases=(Phase(2, 1e-3, 0.01, 0.3, CLEAN), Phase(2, 1e-3, None, 0.0, Corruption(format=0.5)))
-    )
+    recipe = Recipe(batch_size=4, phases=(Phase(2, 1e-3, 0.01, 0.3, 0.0), Phase(2, 1e-3, None, 0.0, 1.0)))
     threads, state = torch.get_num_threads(), torch.get_rng_state()
     losses: list[tuple[int, int, float]] = []
     first = pretrain(recipe, TOKENIZER, lambda *seen: losses.append(seen)).state_dict()
@@ -80,7 +78,7 @@ def test_a_short_budget_learns_the_form(tmp_path):
     from llm_morl_agents.policies.tiny import save_tiny
 
     save_tiny(model, tmp_path / "model")
-    train, *_ = start_levels(load_policy(tmp_path / "model"), difficulty="easy", n_problems=64)
+    train, *_ = start_levels(load_policy(tmp_path / "model"), task="toolcall", difficulty="easy", n_problems=64)
     assert 0.25 < train.sampled["format"] < 0.95
     assert train.greedy["name"] > 0.5
 
@@ -91,7 +89,7 @@ def test_shipped_tokenizer_is_the_environments():
 
 def test_shipped_policy_starts_in_its_range():
     """Training phrasings, temperature 1: format .45 to .70, fully correct .15 to .35 (and a tolerance of sampling)."""
-    train, held_out, unseen = start_levels(load_policy("tiny"), difficulty="standard", n_problems=256)
+    train, held_out, unseen = start_levels(load_policy("tiny"), task="toolcall", n_problems=256)
     assert 0.40 <= train.sampled["format"] <= 0.75
     assert 0.10 <= train.sampled["full"] <= 0.40
     assert held_out.sampled["full"] > 0.1

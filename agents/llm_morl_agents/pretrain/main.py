@@ -15,18 +15,17 @@ from transformers import LlamaForCausalLM
 from llm_morl_agents.policies.load import load_policy
 from llm_morl_agents.policies.tiny import save_tiny
 from llm_morl_agents.pretrain.card import Level, model_card, start_levels
-from llm_morl_agents.pretrain.demonstrations.toolcall import CLEAN
-from llm_morl_agents.pretrain.recipe import Phase, Recipe, pretrain
-from llm_morl_env.tasks.toolcall_problems import TIERS
+from llm_morl_agents.pretrain.demonstrations import DEMONSTRATIONS
+from llm_morl_agents.pretrain.recipe import Recipe, pretrain, recipe_of
 from llm_morl_env.tokenizer import BUILT_IN, TextTokenizer
 
 
 @dataclass(frozen=True)
 class PretrainOptions:
-    """Make the embedded policy: about three CPU-minutes, byte-identical on one machine and torch build."""
+    """Make the embedded policy; byte-identical on one machine and torch build."""
 
-    task: Annotated[Literal["toolcall"], tyro.conf.Positional] = "toolcall"
-    """Which built-in task to demonstrate."""
+    tasks: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    """Which built-in tasks to demonstrate; all of them otherwise."""
     out: Path = Path("tiny")
     """Directory to write: a transformers model with its tokenizer and card."""
     difficulty: Literal["easy", "standard", "hard"] = "standard"
@@ -43,7 +42,7 @@ def run(options: PretrainOptions) -> list[Level]:
     """Train, save, evaluate, write the card; returns the levels."""
     if not 0 < options.budget <= 1:
         raise ValueError(f"budget must lie in (0, 1], got {options.budget}")
-    recipe = Recipe(difficulty=options.difficulty, seed=options.seed)
+    recipe = recipe_of(options.tasks or tuple(DEMONSTRATIONS), difficulty=options.difficulty, seed=options.seed)
     phases = tuple(replace(p, steps=max(1, round(p.steps * options.budget))) for p in recipe.phases)
     recipe = replace(recipe, phases=phases)
     tokenizer = TextTokenizer()
@@ -56,7 +55,7 @@ def run(options: PretrainOptions) -> list[Level]:
     console.print(f"wrote {options.out} after {cpu_seconds:.0f} CPU-seconds of training")
     for level in levels:
         means = "  ".join(f"{name} {value:.3f}" for name, value in level.sampled.items())
-        console.print(f"{level.difficulty:>8}, {level.split:>6}, temperature 1: {means}")
+        console.print(f"{level.task}, {level.difficulty:>8}, {level.split:>6}, temperature 1: {means}")
     return levels
 
 
@@ -64,10 +63,16 @@ def write_card(options: PretrainOptions, recipe: Recipe) -> list[Level]:
     """Measure the model in ``options.out`` on every tier and write its card there; returns the levels."""
     policy = load_policy(options.out)
     levels = [
-        level for tier in TIERS for level in start_levels(policy, difficulty=tier, n_problems=options.eval_problems)
+        level
+        for task in recipe.shares
+        for tier in ("easy", "standard", "hard")
+        for level in start_levels(policy, task=task, difficulty=tier, n_problems=options.eval_problems)
     ]
-    command = f"llm-morl pretrain {options.task} --difficulty {options.difficulty} --seed {options.seed}"
-    phases = (f"{p.steps} steps of {recipe.batch_size} {_kind(p)} ones" for p in recipe.phases)
+    tasks = " ".join(recipe.shares)
+    command = f"llm-morl pretrain {tasks} --difficulty {options.difficulty} --seed {options.seed}"
+    phases = (
+        f"{p.steps} steps of {recipe.batch_size} {'corrupted' if p.noise else 'clean'} ones" for p in recipe.phases
+    )
     facts = {
         "parameters": f"{sum(p.numel() for p in policy.model.parameters()):,}",
         "architecture": f"Llama, hidden {recipe.hidden_size}, {recipe.layers} layers, {recipe.heads} heads, vocabulary "
@@ -77,10 +82,6 @@ def write_card(options: PretrainOptions, recipe: Recipe) -> list[Level]:
     }
     (options.out / "README.md").write_text(model_card(levels, facts), encoding="utf-8")
     return levels
-
-
-def _kind(phase: Phase) -> str:
-    return "clean" if phase.corruption == CLEAN else "corrupted"
 
 
 def _with_progress(recipe: Recipe, tokenizer: TextTokenizer) -> LlamaForCausalLM:

@@ -1,1 +1,14 @@
-"""Demonstrations of the built-in tasks, clean or with the errors that a beginner makes."""
+"""Demonstrations of the built-in tasks, clean or with the errors that a beginner makes. The table is read-only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from llm_morl_agents.pretrain.demonstrations.base import Demonstrator, Segments
+from llm_morl_agents.pretrain.demonstrations.toolcall import toolcall_demonstrations
+
+__all__ = ["DEMONSTRATIONS", "Demonstrator", "Segments"]
+
+#: Makers of demonstrations, by the name of the task: ``(*, seed, difficulty) -> Demonstrator``.
+DEMONSTRATIONS: Mapping[str, Callable[..., Demonstrator]] = MappingProxyType({"toolcall": toolcall_demonstrations})

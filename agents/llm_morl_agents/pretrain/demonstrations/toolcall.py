@@ -7,13 +7,15 @@ it errs, so that reinforcement learning has something to do. Both draw from the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from llm_morl_agents.pretrain.demonstrations.base import Demonstrator, Segments
 from llm_morl_env.tasks.tool_catalogue import FILLERS
 from llm_morl_env.tasks.toolcall_problems import (
+    TIERS,
     Request,
     ToolCallProblems,
     draw_arguments,
@@ -41,8 +43,45 @@ class Corruption:
     name: float = 0.0
     decision: float = 0.0
 
+    def scaled(self, factor: float) -> Corruption:
+        """All rates times a factor."""
+        return Corruption(**{name: rate * factor for name, rate in asdict(self).items()})
+
 
 CLEAN = Corruption()
+#: A beginner's. Mostly of the format: a short noisy phase costs more than its nominal rates, since it also flattens
+#: what it leaves.
+NOISY = Corruption(format=0.30, value=0.18, key=0.05, name=0.05, decision=0.03)
+
+
+@dataclass(frozen=True)
+class ToolCallDemonstrations:
+    """Demonstrations of the procedural tool-call task.
+
+    Args:
+        seed: Of the problems.
+        difficulty: Their tier.
+    """
+
+    seed: int
+    difficulty: str = "standard"
+
+    def __call__(self, index: int, noise: float, rng: np.random.Generator) -> Segments:
+        """See `llm_morl_agents.pretrain.demonstrations.base.Demonstrator`."""
+        problems = ToolCallProblems(TIERS[self.difficulty], "train", seed=self.seed, count_tokens=len)
+        prompt, response = demonstrate(problems, index, NOISY.scaled(noise), rng)
+        return ((prompt, False), (response, True))
+
+
+def toolcall_demonstrations(*, seed: int, difficulty: str = "standard") -> Demonstrator:
+    """Demonstrations of `ToolCall-MO-v0`.
+
+    Raises:
+        ValueError: If there is no such tier.
+    """
+    if difficulty not in TIERS:
+        raise ValueError(f"difficulty must be one of {list(TIERS)}, got {difficulty!r}")
+    return ToolCallDemonstrations(seed, difficulty)
 
 
 def demonstrate(
