@@ -79,7 +79,9 @@ def test_version(capsys):
         (["evaluate", "--checkpoint", "nowhere.safetensors"], "no checkpoint at nowhere"),
         (["evaluate", "--problems", "0"], "problems must be at least 1, got 0"),
         (["evaluate", "--policy", "POLICY", "--split", "dev"], "split must be one of"),
-        (["envs", "--env", "Nowhere-v0"], "Nowhere"),
+        (["envs", "Nowhere-v0"], "Nowhere"),
+        (["envs", "CartPole-v1"], "CartPole|view"),
+        (["envs", "DentFront-MO-v0", "--sample", "-1"], "sample must not be negative, got -1"),
         (["report", "nowhere"], "has no config.toml"),
     ],
 )
@@ -108,11 +110,23 @@ def test_envs(capsys, monkeypatch):
     assert all(word in output for word in ("ToolCall-MO-v0", "mo-toolcall-v0", "correctness -3..3", "token"))
 
 
-def test_envs_shows_a_gold_answer(capsys):
-    assert main(["envs", "--env", "ToolCall-MO-v0", "--difficulty", "easy", "--seed", "1"]) == 0
+def test_envs_shows_answers_of_different_quality(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "150")
+    assert main(["envs", "ToolCall-MO-v0", "--difficulty", "easy", "--seed", "1", "--sample", "2"]) == 0
     output = capsys.readouterr().out
-    assert "<answer>" in output
-    assert re.search(r"correctness +█+ +3\.00", output)
+    assert output.count("problem ") == 2
+    assert output.count("<answer>") == 2
+    good, mediocre, bad = (re.findall(rf"│ {quality} .*", output) for quality in ("good", "mediocre", "bad"))
+    assert all(re.search(r"1\.00 │ +3\.00 │ +1\.00 │$", line) for line in good)
+    assert len(good) == len(mediocre) == len(bad) == 2
+    assert "-3.00" in bad[0]
+
+
+def test_envs_sample_of_none_and_of_too_many(capsys):
+    assert main(["envs", "DentFront-MO-v0", "--sample", "0"]) == 0
+    assert "problem 0" not in capsys.readouterr().out
+    assert main(["envs", "DentFront-MO-v0", "--sample", "9"]) == 0
+    assert capsys.readouterr().out.count("problem 0 of train") == 1
 
 
 def test_train_evaluates_before_and_after_and_logs_reward_vectors(train, capsys, tmp_path):

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from llm_morl_env.data import load_toolcall, longest
 from llm_morl_env.task import Task, Transform
 from llm_morl_env.tasks.building import SPLITS, Splits, counter_of, real_splits, transformed
+from llm_morl_env.tasks.toolcall_examples import toolcall_examples
 from llm_morl_env.tasks.toolcall_grammar import ToolCallGrammar
 from llm_morl_env.tasks.toolcall_problems import TIERS, ToolCallProblems
 from llm_morl_env.tokenizer import TextTokenizer
@@ -92,6 +93,7 @@ def toolcall_task(
         max_prompt_tokens=prompt_tokens if max_prompt_tokens is None else max_prompt_tokens,
         max_response_tokens=cap,
         grammar=grammar,
+        examples=toolcall_examples,
     )
     return transformed(task, transforms)
 
