@@ -31,6 +31,23 @@ def reward_space_of(task: Task) -> Box:
     return Box(task.rewards.low.astype(np.float32), task.rewards.high.astype(np.float32), dtype=np.float32)
 
 
+def turns_of(task: Task, played: bool, who: str) -> int:
+    """The greatest number of responses in an episode.
+
+    Args:
+        task: Its dialogue, if it has one, says.
+        played: Whether the environment class plays dialogues.
+        who: The class, for the message.
+
+    Raises:
+        ValueError: If the task is a dialogue and the class plays none, or the other way round.
+    """
+    if (task.dialogue is not None) != played:
+        has, plays = ("a dialogue", "one turn") if task.dialogue is not None else ("one turn", "dialogues")
+        raise ValueError(f"{who}(task=): task {task.name!r} is {has}, this environment plays {plays} only")
+    return 1 if task.dialogue is None else task.dialogue.max_turns
+
+
 def check_render_mode(render_mode: str | None) -> RenderMode | None:
     """The mode itself.
 
@@ -122,20 +139,24 @@ class TaskEnv(gym.Env[ObsType, ActType]):
         render_mode: None, ``"ansi"`` (`render` returns a text) or ``"human"`` (each finished episode is printed).
 
     Attributes:
-        reward_space: float32 Box (K,).
+        reward_space: float32 Box (K,), of the rewards of a step.
+        return_space: float32 Box (K,), of what the rewards of an episode add up to: the task's bounds.
+        max_turns: The greatest number of responses in an episode; 1 but for dialogues.
         reward_dim: K.
         objective_names: Names of the objectives, in order.
     """
 
     metadata: dict[str, Any] = {"render_modes": list(RENDER_MODES)}  # noqa: RUF012  (Gymnasium's declaration)
+    _plays_dialogues = False
 
     def __init__(self, task: Task, *, render_mode: str | None = None) -> None:
         grouped = [function.name for function in task.rewards if function.kind == "group"]
         if grouped:
             raise ValueError(f"rewards {grouped} are of kind 'group' and need a batched environment (gym.make_vec)")
+        self.max_turns = turns_of(task, self._plays_dialogues, type(self).__name__)
         self.task = task
         self.render_mode = check_render_mode(render_mode)
-        self.reward_space = reward_space_of(task)
+        self.reward_space, self.return_space = reward_space_of(task), reward_space_of(task)
         self.reward_dim = len(task.rewards)
         self.objective_names = task.rewards.names
         self._problem: Problem | None = None
@@ -166,6 +187,10 @@ class TaskEnv(gym.Env[ObsType, ActType]):
             print_text(self._transcript())
         return rewards.copy()
 
+    def _text(self) -> str:
+        """What the policy has read and written so far."""
+        return self._shown().prompt + (self._result[0] if self._result else "")
+
     def _info(self) -> dict[str, Any]:
         return {"problem": self._index, "split": self._split}
 
@@ -178,10 +203,13 @@ class TaskEnv(gym.Env[ObsType, ActType]):
             "reward_components": components(self.task, rewards),
         }
 
-    def _transcript(self) -> str:
+    def _shown(self) -> Problem:
         if self._problem is None:
-            raise RuntimeError(f"{type(self).__name__}.render: there is no episode yet, call reset first")
-        return render_episode(self._problem.prompt, self.task.rewards, self._result)
+            raise RuntimeError(f"{type(self).__name__}: there is no episode yet, call reset first")
+        return self._problem
+
+    def _transcript(self) -> str:
+        return render_episode(self._shown().prompt, self.task.rewards, self._result)
 
     def render(self) -> str | None:
         """The episode so far as a text under ``"ansi"``; None otherwise (``"human"`` prints each finished episode)."""

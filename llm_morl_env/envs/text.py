@@ -57,13 +57,13 @@ class TextEnv(TaskEnv[str, str]):
         """Score a response.
 
         Returns:
-            Transcript, rewards (K,), True, False, info.
+            Transcript, rewards (K,), whether the episode ended, False, info.
 
         Raises:
             RuntimeError: If no episode is running.
             TypeError: If the action is no text (nor a sequence of token ids).
         """
-        prompt = self._running().prompt
+        self._running()
         response, reason = read_answer(self.task, action)
         rewards = self._finish(response, reason)
-        return prompt + response, rewards, True, False, self._step_info()
+        return self._text(), rewards, self._result is not None, False, self._step_info()

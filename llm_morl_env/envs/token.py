@@ -64,14 +64,14 @@ class TokenEnv(TaskEnv[Observation, np.int64]):
         low, high = np.minimum(self.reward_space.low, 0.0), np.maximum(self.reward_space.high, 0.0)
         self.reward_space = Box(low, high, dtype=np.float32)
         self.obs_mode = obs_mode
-        vocab_size, length = task.tokenizer.vocab_size, task.max_prompt_tokens + task.max_response_tokens
+        vocab_size, length = task.tokenizer.vocab_size, self._size()
         if obs_mode == "ids":
             self.observation_space = Box(0, vocab_size - 1, (length,), np.int64)
         else:
             self.observation_space = Box(0.0, 1.0, (length * vocab_size,), np.float32)
         self.action_space = Discrete(vocab_size)
         self._ids = np.empty(0, np.int64)
-        self._length = 0
+        self._start, self._length = 0, 0  # of the response that is being written
         self._mask = np.empty(0, np.bool_)
 
     def reset(
@@ -80,9 +80,9 @@ class TokenEnv(TaskEnv[Observation, np.int64]):
         """Begin an episode: the prompt's ids, which problem it is, and the first action mask."""
         task = self.task
         prompt = task.tokenizer.encode(self._begin(seed, options).prompt)[-task.max_prompt_tokens :]
-        self._ids = np.full(task.max_prompt_tokens + task.max_response_tokens, task.tokenizer.pad_id, np.int64)
-        self._ids[task.max_prompt_tokens - len(prompt) : task.max_prompt_tokens] = prompt
-        self._length = 0
+        self._ids = np.full(self._size(), task.tokenizer.pad_id, np.int64)
+        self._start, self._length = task.max_prompt_tokens, 0
+        self._ids[self._start - len(prompt) : self._start] = prompt
         self._mask = self._allowed()
         return self._observation(), self._with_mask(self._info())
 
@@ -90,7 +90,7 @@ class TokenEnv(TaskEnv[Observation, np.int64]):
         """Write a token.
 
         Returns:
-            Observation, rewards (K,), whether the response ended, False, info.
+            Observation, rewards (K,), whether the episode ended, False, info.
 
         Raises:
             RuntimeError: If no episode is running.
@@ -100,27 +100,31 @@ class TokenEnv(TaskEnv[Observation, np.int64]):
         self._running()
         token, tokenizer = operator.index(action), self.task.tokenizer
         if not 0 <= token < tokenizer.vocab_size:
-            raise ValueError(f"TokenEnv.step: the action must lie in 0..{tokenizer.vocab_size - 1}, got {action!r}")
-        self._ids[self.task.max_prompt_tokens + self._length] = token
+            raise ValueError(
+                f"{type(self).__name__}.step: the action must lie in 0..{tokenizer.vocab_size - 1}, got {action!r}"
+            )
+        self._ids[self._start + self._length] = token
         self._length += 1
         stopped = token == tokenizer.eos_id
-        terminated = stopped or self._length == self.task.max_response_tokens
         rewards = np.zeros(self.reward_dim, np.float32)
-        if terminated:
+        if stopped or self._length == self.task.max_response_tokens:
             response, reason = read_answer(self.task, self._written())
             rewards = self._finish(response, reason if stopped else "length")
         self._mask = self._allowed()
+        terminated = self._result is not None
         return self._observation(), rewards, terminated, False, self._with_mask(self._step_info())
 
     def action_masks(self) -> NDArray[np.bool_]:
         """Which tokens may follow, bool (V,), a fresh array; after the end, only the end-of-sequence token."""
-        if self._problem is None:
-            raise RuntimeError("TokenEnv.action_masks: there is no episode yet, call reset first")
+        self._shown()
         return self._mask.copy()
 
     def _written(self) -> NDArray[np.int64]:
-        start = self.task.max_prompt_tokens
-        return self._ids[start : start + self._length]
+        return self._ids[self._start : self._start + self._length]
+
+    def _size(self) -> int:
+        """L."""
+        return self.task.max_prompt_tokens + self.task.max_response_tokens
 
     def _allowed(self) -> NDArray[np.bool_]:
         tokenizer, grammar = self.task.tokenizer, self.task.grammar

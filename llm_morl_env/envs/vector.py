@@ -20,13 +20,12 @@ from llm_morl_env.envs.base import (
     print_text,
     read_answer,
     reward_space_of,
+    turns_of,
 )
 from llm_morl_env.rendering import render_episode
 from llm_morl_env.spaces import UnicodeText
 from llm_morl_env.task import Task
 from llm_morl_rewards import Problem
-
-_MODES = (AutoresetMode.SAME_STEP, AutoresetMode.DISABLED)
 
 BoolArray = NDArray[np.bool_]
 
@@ -75,6 +74,9 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[Any], NDArray[Any]]):
     Vector rewards follow MO-Gymnasium (Felten et al. 2023).
     """
 
+    _plays_dialogues = False
+    _modes: tuple[AutoresetMode, ...] = (AutoresetMode.SAME_STEP, AutoresetMode.DISABLED)
+
     def __init__(
         self,
         task: Task,
@@ -88,10 +90,8 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[Any], NDArray[Any]]):
             raise ValueError(
                 f"num_envs must be a positive multiple of group_size, got num_envs={num_envs}, group_size={group_size}"
             )
-        modes = {mode.value: mode for mode in _MODES}
-        mode = modes.get(autoreset_mode if isinstance(autoreset_mode, str) else autoreset_mode.value)
-        if mode is None:
-            raise ValueError(f"autoreset_mode must be one of {list(modes)}, got {autoreset_mode!r}")
+        mode = self._known_mode(autoreset_mode)
+        self.max_turns = turns_of(task, self._plays_dialogues, type(self).__name__)
         self.task, self.num_envs, self.group_size = task, num_envs, group_size
         self.autoreset_mode = mode
         self.metadata = {"render_modes": list(RENDER_MODES), "autoreset_mode": mode}
@@ -99,16 +99,23 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[Any], NDArray[Any]]):
         self.single_observation_space = self.single_action_space = UnicodeText()
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self.reward_space = reward_space_of(task)
+        self.reward_space, self.return_space = reward_space_of(task), reward_space_of(task)
         self.reward_dim = len(task.rewards)
         self.objective_names = task.rewards.names
         self._problems = [Problem("")] * num_envs
-        self._splits = _objects([task.split] * num_envs)
+        self._splits = objects_array([task.split] * num_envs)
         self._indices = np.full(num_envs, -1, np.int64)
         self._groups = np.full(num_envs, -1, np.int64)
         self._ended = np.ones(num_envs, np.bool_)
         self._next_split, self._next_group = task.split, 0
         self._finished: tuple[list[Problem], list[tuple[str, str]], NDArray[np.float32]] | None = None
+
+    def _known_mode(self, mode: str | AutoresetMode) -> AutoresetMode:
+        modes = {known.value: known for known in self._modes}
+        found = modes.get(mode if isinstance(mode, str) else mode.value)
+        if found is None:
+            raise ValueError(f"autoreset_mode must be one of {list(modes)}, got {mode!r}")
+        return found
 
     @property
     def num_groups(self) -> int:
@@ -141,7 +148,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[Any], NDArray[Any]]):
         if seed is not None and mask is None:
             self._next_group = 0
         self._begin(self._masked_groups(mask), rest)
-        return self._prompts(), self._described(self._about_prompts())
+        return self._observations(), self._described(self._about_prompts())
 
     def step(
         self, actions: Sequence[Any]
@@ -156,13 +163,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[Any], NDArray[Any]]):
             RuntimeError: If a row has no running episode.
             ValueError: If there are not N responses.
         """
-        if self._ended.any():
-            raise RuntimeError(
-                f"TextVectorEnv.step: {int(self._ended.sum())} of {self.num_envs} rows have no running episode, "
-                "call reset first"
-            )
-        if len(actions) != self.num_envs:
-            raise ValueError(f"TextVectorEnv.step: needs {self.num_envs} responses, got {len(actions)}")
+        self._check_step(actions, bool(self._ended.any()))
         answers = [read_answer(self.task, action) for action in actions]
         responses = [text for text, _ in answers]
         rewards = self.task.score(self._problems, responses, self._groups.copy(), self.np_random)
@@ -171,24 +172,32 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[Any], NDArray[Any]]):
         if self.render_mode == "human":
             print_text(self._transcript(0))
         about_answers = {
-            "response": _objects(responses),
-            "finish_reason": _objects([reason for _, reason in answers]),
+            "response": objects_array(responses),
+            "finish_reason": objects_array([reason for _, reason in answers]),
             "reward_components": dict(zip(self.objective_names, rewards.T.copy(), strict=True)),
         }
         self._ended[:] = True
         info = {**self._about_prompts(), **about_answers}
         observation = transcripts
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
-            final = {"final_obs": _objects(transcripts), "final_info": info}
+            final = {"final_obs": objects_array(transcripts), "final_info": info}
             self._begin(np.arange(self.num_groups), {"split": self._next_split})
             info = {**final, **self._about_prompts(), **about_answers}
-            observation = self._prompts()
+            observation = self._observations()
         ended = np.ones(self.num_envs, np.bool_)
         return observation, rewards, ended, np.zeros_like(ended), self._described(info)
 
     def render(self) -> tuple[str, ...] | None:
         """Transcripts of the last N finished episodes under ``"ansi"`` (before any, the prompts); None otherwise."""
         return tuple(map(self._transcript, range(self.num_envs))) if self.render_mode == "ansi" else None
+
+    def _check_step(self, actions: Sequence[Any], over: bool) -> None:
+        who = f"{type(self).__name__}.step"
+        if over:
+            ended = int(self._ended.sum())
+            raise RuntimeError(f"{who}: {ended} of {self.num_envs} rows have no running episode, call reset first")
+        if len(actions) != self.num_envs:
+            raise ValueError(f"{who}: needs {self.num_envs} responses, got {len(actions)}")
 
     def _masked_groups(self, mask: Any) -> NDArray[np.int64]:
         """Numbers of the groups that a reset mask (N,) names; all without one."""
@@ -216,7 +225,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[Any], NDArray[Any]]):
             self._next_group += 1
         self._next_split = split
 
-    def _prompts(self) -> tuple[str, ...]:
+    def _observations(self) -> tuple[str, ...]:
         return tuple(problem.prompt for problem in self._problems)
 
     def _about_prompts(self) -> dict[str, Any]:
@@ -226,12 +235,14 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[Any], NDArray[Any]]):
             "group": self._groups.copy(),
         }
 
-    def _described(self, info: dict[str, Any]) -> dict[str, Any]:
-        """Fresh copies of an info's arrays, each beside its Gymnasium mask."""
+    def _described(self, info: Mapping[str, Any], rows: BoolArray | None = None, **masks: BoolArray) -> dict[str, Any]:
+        """Fresh copies of an info's arrays, each beside its Gymnasium mask: that of ``masks``, else ``rows`` (all)."""
         described: dict[str, Any] = {}
+        rows = np.ones(self.num_envs, np.bool_) if rows is None else rows
         for key, value in info.items():
-            described[key] = self._described(value) if isinstance(value, dict) else value.copy()
-            described[f"_{key}"] = np.ones(self.num_envs, np.bool_)
+            mask = masks.get(key, rows)
+            described[key] = self._described(value, mask) if isinstance(value, Mapping) else value.copy()
+            described[f"_{key}"] = mask.copy()
         return described
 
     def _transcript(self, row: int) -> str:
@@ -241,7 +252,8 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[Any], NDArray[Any]]):
         return render_episode(problems[row].prompt, self.task.rewards, (*answers[row], rewards[row]))
 
 
-def _objects(values: Sequence[Any]) -> NDArray[np.object_]:
+def objects_array(values: Sequence[Any]) -> NDArray[np.object_]:
+    """The values as an array of objects (N,), strings as they are."""
     array = np.empty(len(values), dtype=object)
     array[:] = values
     return array
