@@ -138,6 +138,10 @@ def context_front_task(
     the mean over the prompts of one response each. Linear weights reach few of its points. A policy that draws its
     responses at random has an expected reward anywhere on the convex hull.
 
+    ## Version history
+
+    - v0: first version.
+
     Args:
         letters: V, in 2..8.
         length: T, at least that of a key.

@@ -90,6 +90,10 @@ def counts_front_task(
     policies, and for one response at a time; a policy that draws "aaaaaa" or "bbbbbb" at random has an expected reward
     above the points in between.
 
+    ## Version history
+
+    - v0: first version.
+
     Args:
         letters: V, in 2..8; those without objective distract.
         length: T.

@@ -81,6 +81,10 @@ def dent_front_task(
     reach 4 of the 7 points of the default sizes. That holds for deterministic policies, and for one response at a time;
     a policy that mixes responses at random has an expected reward on the convex hull, above the dent.
 
+    ## Version history
+
+    - v0: first version.
+
     Args:
         letters: V, in 2..8; those after "b" distract.
         length: T.

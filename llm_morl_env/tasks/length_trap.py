@@ -93,6 +93,29 @@ def length_trap_task(
     long as most groups hold a right answer; in a group without one they too stretch brevity to unit variance.
     Without division by the standard deviation (Dr. GRPO, RLOO) it keeps its size.
 
+    ## What happens
+
+    Mean accuracy over 5 seeds, policy from scratch, 8 prompts x 16 answers, learning rate 0.01:
+
+    | step | 0 | 10 | 25 | 50 | 75 | 100 | 150 |
+    |---|---|---|---|---|---|---|---|
+    | GDPO, MO-GRPO | .17 | .08 | .00 | .00 | .00 | .00 | .00 |
+    | GRPO | .17 | .21 | .31 | .84 | .95 | .98 | 1.00 |
+    | DVAO | .17 | .21 | .30 | .85 | .97 | .95 | 1.00 |
+    | Dr. GRPO | .17 | .22 | .37 | .88 | .99 | 1.00 | .96 |
+    | RLOO | .17 | .22 | .37 | .87 | .91 | .92 | .92 |
+    | GDPO with SAW | .17 | .24 | .38 | .70 | .88 | .94 | .99 |
+    | GDPO with proportional fairness | .17 | .24 | .39 | .78 | .94 | .97 | .95 |
+
+    GRPO and DVAO are safe only as long as most groups hold a right answer. In a group without one they too stretch
+    brevity to unit variance; `unanswerable=` adds prompts that nobody can answer, and makes such groups as frequent as
+    wanted. With `unanswerable=2` they end at .06 and .00 (3 seeds, step 150); Dr. GRPO, which divides by no standard
+    deviation, at .64 (2 seeds; three prompts in five can be answered).
+
+    ## Version history
+
+    - v0: first version.
+
     Args:
         letters: V, and the number of prompts that have an answer, in 2..8.
         length: T.

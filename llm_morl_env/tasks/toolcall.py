@@ -44,12 +44,116 @@ def toolcall_task(
     max_prompt_tokens: int | None = None,
     transforms: Sequence[Transform] = (),
 ) -> Task:
-    """Make the tool-call task: procedural by default, or real data.
+    """Answer requests with calls of the tools on offer, in ToolRL's format.
 
-    Objectives (bounds): ``format`` [0, 1] and ``correctness`` [-3, 3] of ToolRL (arXiv 2504.13958, section 3.3; the two
-    departures from its released code are in `llm_morl_rewards.toolcall.score_tool_calls`), ``brevity`` [0, 1], and
-    correctness split into the shares ``name``, ``keys``, ``values`` [0, 1]. Brevity is 1 up to two tokens over the gold
-    response and falls to 0 at half as much again (at twice as much with ``data``, whose gold has the shortest thought).
+    ## Description
+
+    The prompt offers tools and ends with a request; the answer thinks, then calls, or replies where no tool is needed.
+    The format is that of ToolRL (arXiv 2504.13958).
+
+    ## Prompt and answer
+
+    ```text
+    <tools>set_alarm(hour:int,...)
+    find_route(origin:str,destination:str,mode:car|bus|train)<user>show the way from london to rome by train<answer>
+
+    <think>use "find_route".</think>
+    <tool_call>
+    {"name": "find_route", "parameters": {"origin": "london", "destination": "rome", "mode": "train"}}
+    </tool_call>
+    ```
+
+    Several calls stand on a line each. Without a call: `<think>no tool.</think>`, a line break,
+    `<response>...</response>`.
+
+    ## Objectives
+
+    The first three are the default.
+
+    | name | bounds | what it is |
+    |---|---|---|
+    | `format` | {0, 1} | 1 if the answer has the gold answer's sections, in order, with line breaks, each tag once |
+    | `correctness` | [-3, 3] | ToolRL's score of the calls, below |
+    | `brevity` | [0, 1] | 1 up to two tokens over the gold answer, then linearly down to 0, see below |
+    | `name` | [0, 1] | similarity of the names of the calls |
+    | `keys` | [0, 1] | similarity of the parameter names, mean over the gold calls |
+    | `values` | [0, 1] | share of right values, mean over the gold calls |
+
+    Brevity ends at one and a half times that length (at twice with `data`, whose gold has the shortest thought). The
+    tags of `format` are those of calls and replies.
+
+    Let the gold answer have the calls j with parameters p_j. Each predicted call is matched to at most one gold call of
+    the same name.
+
+        name     = Jaccard similarity of the two lists of names, repetitions counted
+        keys_j   = Jaccard similarity of the parameter names of call j and its match      (0 without a match)
+        values_j = number of parameters of call j whose value is right in its match       (0 without a match)
+        correctness = 6 (name + sum_j (keys_j + values_j)) / (1 + sum_j (1 + |p_j|)) - 3
+
+    Values are compared as parsed JSON. An answer without well-formed calls has -3 where calls are due. The matching is
+    greedy in the order of the gold calls, as in ToolRL's released code;
+    `llm_morl_rewards.toolcall.toolrl_correctness` reproduces that code on tagged texts, and has the paper's optimal
+    matching as `matching="optimal"`. The environment differs from the released code in two points:
+
+    1. **No call needed.** There a needless call costs nothing (correctness 0 either way). Here an answer without a call
+       has 3 and one with a call, even a malformed one, has -3.
+    2. **Several accepted values** (BFCL). A value is right if the leaderboard's own rule accepts it
+       (`llm_morl_rewards.toolcall.bfcl_valid`); a parameter that may be left out counts only where it is given; and the
+       matching is the optimal one.
+
+    `name`, `keys` and `values` are all 1 exactly when `correctness` is 3. They go from easy to hard:
+
+        gym.make_vec("ToolCall-MO-v0", num_envs=64, group_size=8, objectives=("format", "name", "keys", "values"))
+
+    ## Conflict
+
+    None at the optimum: the gold answer has the top of every objective. The objectives differ in how hard they are
+    (format is learnt first, values last), and a thought that helps costs brevity. For weights that truly matter see
+    Summarize-MO-v0, SafeAssist-MO-v0 and the tasks with known fronts.
+
+    ## Difficulty and splits
+
+    Problems are drawn from word lists, seeded and practically endless: problem i of a split is a function of `seed`
+    and i.
+
+    | `difficulty` | tools | calls in an answer | no call needed | distractors |
+    |---|---|---|---|---|
+    | `"easy"` | 8 | 1 | never | 2 |
+    | `"standard"` (default) | 24 in 6 domains | 1, 2 or 3 (.80, .15, .05) | 10 %, small talk | 2 or 3 |
+    | `"hard"` | 30 | 1 to 4 (.50, .30, .15, .05) | 15 %, half of it a request for a tool that is not offered | 3 to 6 |
+
+    | split | holds |
+    |---|---|
+    | `train` | 2^31 - 1 problems |
+    | `eval` | 512 problems with phrasings, numbers and word combinations that `train` never shows |
+    | `unseen` | as `eval`, and its names, places and things never occur in `train` |
+
+    Every beginning of `eval` has the right shares of 0, 1, 2, ... calls.
+
+    The tokenizer was made from texts of all three splits, so held-out words have tokens; the embedded model was trained
+    on `train` alone.
+
+    ## Data formats
+
+    `data="file.jsonl"` (or Parquet, with `pyarrow`) reads, without conversion,
+
+    - `bfcl`: the Berkeley function-calling leaderboard, questions and possible answers joined: columns `question`,
+      `function`, `ground_truth` (null where no call is right). One-turn categories only. From
+      [gorilla](https://github.com/ShishirPatil/gorilla), Apache-2.0.
+    - `rlla`: ToolRL's training set: columns `instruction`, `input`, `output`. From
+      [ToolRL](https://github.com/qiancheng0/ToolRL), Apache-2.0; it mixes ToolACE, xLAM (CC-BY-4.0, Salesforce AI
+      Research) and Hammer rows.
+
+    Every fifth row is the `eval` split. A malformed row is an error that names file, row and column. Real prompts are
+    long for the built-in tokenizer: give one by `tokenizer=`. There is no action mask on real data.
+
+    ## Version history
+
+    - v0: first version.
+
+    ## Credits
+
+    ToolRL (Qian et al. 2025, arXiv 2504.13958); the rules of BFCL (Patil et al.).
 
     Args:
         difficulty: ``"easy"``, ``"standard"`` or ``"hard"``, see `llm_morl_env.tasks.toolcall_problems.TIERS`. Splits

@@ -104,6 +104,10 @@ def unlock_task(
     at the start are wrong later. And the front is flat (see `UnlockFront`): fixed weights make one corner the best
     or all points alike, and have no optimum in between.
 
+    ## Version history
+
+    - v0: first version.
+
     Args:
         letters: V, in 2..8.
         stages: B, at least 1; divides the words' length.
