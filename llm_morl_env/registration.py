@@ -39,6 +39,13 @@ VIEWS: Mapping[str, str] = MappingProxyType(
 )
 #: Batched environments, by ``view=``.
 VECTOR_VIEWS: Mapping[str, str] = MappingProxyType({"text": "llm_morl_env.envs.vector:TextVectorEnv"})
+#: The same of tasks with a dialogue.
+DIALOGUE_VIEWS: Mapping[str, str] = MappingProxyType(
+    {"token": "llm_morl_env.envs.dialogue_token:DialogueTokenEnv", "text": "llm_morl_env.envs.dialogue:DialogueEnv"}
+)
+DIALOGUE_VECTOR_VIEWS: Mapping[str, str] = MappingProxyType(
+    {"text": "llm_morl_env.envs.dialogue_vector:DialogueVectorEnv"}
+)
 #: Task by id. A change of a task's prompts, rewards or tokenizer is a new version of its id.
 IDS: Mapping[str, str] = MappingProxyType(
     {
@@ -82,7 +89,7 @@ def make_env(
 
     Args:
         task: Name of the task, see `TASKS`.
-        view: See `VIEWS`.
+        view: See `VIEWS`, and `DIALOGUE_VIEWS` for tasks of several turns.
         split: Split that `reset` draws from unless its options say otherwise.
         render_mode: None, ``"ansi"`` or ``"human"``.
         obs_mode: Of the token view: ``"ids"`` (its default) or ``"onehot"``.
@@ -96,7 +103,8 @@ def make_env(
     view_kwargs = {} if obs_mode is None else {"obs_mode": obs_mode}
     if view_kwargs and view != "token":
         raise ValueError(f"obs_mode={obs_mode!r} belongs to view='token', got view={view!r}")
-    env: TaskEnv[Any, Any] = _look_up("view", VIEWS, view)(made, render_mode=render_mode, **view_kwargs)
+    views = VIEWS if made.dialogue is None else DIALOGUE_VIEWS
+    env: TaskEnv[Any, Any] = _look_up("view", views, view)(made, render_mode=render_mode, **view_kwargs)
     return env
 
 
@@ -108,7 +116,7 @@ def make_vector_env(
     view: str = "text",
     split: str = "train",
     render_mode: str | None = None,
-    autoreset_mode: str | AutoresetMode = "SameStep",
+    autoreset_mode: str | AutoresetMode | None = None,
     **task_kwargs: Any,
 ) -> TextVectorEnv:
     """Make a batched environment; the ids' vector entry point (``gym.make_vec``).
@@ -117,21 +125,21 @@ def make_vector_env(
         num_envs: Rows of a batch, a multiple of ``group_size``.
         task: Name of the task, see `TASKS`.
         group_size: Rows that share a prompt.
-        view: See `VECTOR_VIEWS`.
+        view: See `VECTOR_VIEWS`, and `DIALOGUE_VECTOR_VIEWS` for tasks of several turns.
         split: Split that `reset` draws from unless its options say otherwise.
         render_mode: None, ``"ansi"`` or ``"human"``.
-        autoreset_mode: ``"SameStep"`` or ``"Disabled"``.
+        autoreset_mode: ``"SameStep"`` or ``"Disabled"``; by default the first, and for tasks of several turns, whose
+            groups reset together, the second, which is all they know.
         task_kwargs: For the task's maker, ``transforms`` among them.
 
     Raises:
         ValueError: If a name is unknown, or ``num_envs`` is no multiple of ``group_size``.
         TypeError: If the task knows no such keyword.
     """
-    env_class = _look_up("view", VECTOR_VIEWS, view)
     made = make_task(task, **task_kwargs).with_split(split)
-    env: TextVectorEnv = env_class(
-        made, num_envs=num_envs, group_size=group_size, render_mode=render_mode, autoreset_mode=autoreset_mode
-    )
+    env_class = _look_up("view", VECTOR_VIEWS if made.dialogue is None else DIALOGUE_VECTOR_VIEWS, view)
+    mode = {} if autoreset_mode is None else {"autoreset_mode": autoreset_mode}
+    env: TextVectorEnv = env_class(made, num_envs=num_envs, group_size=group_size, render_mode=render_mode, **mode)
     return env
 
 

@@ -1,7 +1,8 @@
-"""Episodes as text: prompt, answer, and a bar for each objective."""
+"""Episodes as text: prompt, answers, and a bar for each objective."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -32,12 +33,49 @@ def render_episode(
     if result is None:
         return "\n".join(lines)
     response, reason, values = result
-    lines += [f"answer ({reason})", _indent(response), "reward"]
-    width = max(len(name) for name in rewards.names)
-    for function, value in zip(rewards, values, strict=True):
-        bar = reward_bar(float(value), function.low, function.high)
-        lines.append(f"  {function.name:<{width}}  {bar} {float(value):6.2f}  [{function.low:g}, {function.high:g}]")
+    return "\n".join([*lines, f"answer ({reason})", _indent(response), "reward", *_bars(rewards, values)])
+
+
+def render_dialogue(
+    prompt: str,
+    responses: Sequence[str],
+    replies: Sequence[str],
+    reason: str,
+    rewards: RewardVector,
+    values: NDArray[np.floating],
+) -> str:
+    """A dialogue as a text.
+
+    Args:
+        prompt: What the policy was given.
+        responses: What it said, turn by turn.
+        replies: What it was answered; as many, or one less where the dialogue is over.
+        reason: Why the dialogue ended; empty while it goes on.
+        rewards: Names and bounds of the K objectives.
+        values: What the dialogue has earned so far, (K,).
+
+    Returns:
+        Lines as those of `render_episode`.
+    """
+    lines = ["prompt", _indent(prompt)]
+    for turn, response in enumerate(responses):
+        last = f" ({reason})" if reason and turn == len(responses) - 1 else ""
+        lines += [f"turn {turn + 1}{last}", _indent(response)]
+        if turn < len(replies):
+            lines += ["reply", _indent(replies[turn])]
+    if responses:
+        lines += ["reward" if reason else "reward so far", *_bars(rewards, values)]
     return "\n".join(lines)
+
+
+def _bars(rewards: RewardVector, values: NDArray[np.floating]) -> list[str]:
+    """A line for each objective."""
+    width = max(len(name) for name in rewards.names)
+    return [
+        f"  {function.name:<{width}}  {reward_bar(float(value), function.low, function.high)} {float(value):6.2f}"
+        f"  [{function.low:g}, {function.high:g}]"
+        for function, value in zip(rewards, values, strict=True)
+    ]
 
 
 def reward_bar(value: float, low: float, high: float, width: int = BAR_WIDTH) -> str:
