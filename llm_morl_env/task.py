@@ -24,7 +24,10 @@ class Perturbation(Protocol):
     """A small frozen picklable object that changes rewards at random, after they were computed from the text."""
 
     def __call__(self, rewards: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-        """Perturbed rewards (N, K), a fresh array. The task's bounds must hold them: what leaves them is clipped."""
+        """Perturbed rewards (N, K), a fresh array. The task's bounds must hold them: what leaves them is clipped.
+
+        Entries of objectives that do not apply to a problem are NaN, and whatever becomes of them is ignored.
+        """
 
 
 class Front(Protocol):
@@ -61,15 +64,25 @@ class Sampler(Protocol):
     """Which problems an environment draws, where that is not uniform. A small frozen picklable object.
 
     Attributes:
-        scheduled: Whether ``progress`` matters; agents then say it in ``reset(options={"progress": ...})``.
+        scheduled: Whether ``progress`` matters; agents then say it in ``reset(options={"progress": ...})``. An
+            environment that is not told takes 0, the beginning of the training.
+        upweights: Whether ``loss_weights`` are ever something else than 1; environments then say them in
+            ``info["loss_weight"]``.
     """
 
     @property
     def scheduled(self) -> bool:
         """See above."""
 
+    @property
+    def upweights(self) -> bool:
+        """See above."""
+
     def draw(self, task: Task, count: int, rng: np.random.Generator, progress: float) -> list[int]:
-        """Indices of ``count`` problems of the split that ``task`` shows; ``progress`` of the training in [0, 1]."""
+        """Indices of ``count`` problems of the split that ``task`` shows; ``progress`` of the training in [0, 1].
+
+        Distinct ones, as far as there are so many.
+        """
 
     def loss_weights(self, problems: Sequence[Problem], progress: float) -> NDArray[np.float64]:
         """What the advantages of responses to these problems are multiplied by, (N,); 1 leaves them as they are."""
@@ -185,13 +198,21 @@ class Task(Sequence[Problem]):
             ValueError: If there are perturbations and no ``rng``.
         """
         rewards = self.rewards(problems, responses, group)
-        if self.perturbations and rng is None:
-            raise ValueError(f"task {self.name!r} has perturbations, so score needs rng=, got None")
-        for perturb in self.perturbations:
-            assert rng is not None
-            rewards = perturb(rewards, rng)
+        if self.perturbations:
+            rewards = self._perturbed(problems, rewards, rng)
         low, high = self.rewards.low.astype(np.float32), self.rewards.high.astype(np.float32)
         return np.clip(rewards.astype(np.float32), low, high)
+
+    def _perturbed(
+        self, problems: Sequence[Problem], rewards: NDArray[np.float64], rng: np.random.Generator | None
+    ) -> NDArray[np.float64]:
+        if rng is None:
+            raise ValueError(f"task {self.name!r} has perturbations, so score needs rng=, got None")
+        applies = self.rewards.mask(problems) if self.rewards.masked else np.ones(rewards.shape, np.bool_)
+        rewards = np.where(applies, rewards, np.nan)
+        for perturb in self.perturbations:
+            rewards = perturb(rewards, rng)
+        return np.where(applies, rewards, self.rewards.low)
 
     def pareto_front(self, gamma: float = 1.0) -> NDArray[np.float64]:
         """The exact Pareto front of the split shown, (F, K), a fresh array: expected rewards, larger is better.

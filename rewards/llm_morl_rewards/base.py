@@ -44,6 +44,9 @@ class RewardFunction(Protocol):
 
     ``pointwise``: ``(problem, response) -> float``. ``batch``: ``(problems, responses) -> (N,)``. ``group``:
     ``(problems, responses, group) -> (N,)`` with the int64 (N,) group index; batched environments only.
+
+    It may further carry ``applies``, a picklable ``problem -> bool``: where that is False the function is not called,
+    and the reward is its lower bound. Without it, it applies to every problem.
     """
 
     name: str
@@ -62,11 +65,19 @@ class RewardError(RuntimeError):
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def reward(*, low: float, high: float, kind: Kind = "pointwise", name: str | None = None) -> Callable[[F], F]:
+def reward(
+    *,
+    low: float,
+    high: float,
+    kind: Kind = "pointwise",
+    name: str | None = None,
+    applies: Callable[[Problem], bool] | None = None,
+) -> Callable[[F], F]:
     """Declare a function to be a reward with bounds [low, high].
 
     The function itself is returned, with ``name``, ``low``, ``high`` and ``kind`` as attributes, so it stays picklable
-    by its import path. The kind is stated, never guessed from the signature.
+    by its import path. The kind is stated, never guessed from the signature. ``applies`` is carried where it is given,
+    see `RewardFunction`.
 
     >>> @reward(low=0.0, high=1.0)
     ... def polite(problem, response):
@@ -86,6 +97,8 @@ def reward(*, low: float, high: float, kind: Kind = "pointwise", name: str | Non
         declared = cast(Any, function)
         declared.name = name or getattr(function, "__name__", type(function).__name__)
         declared.low, declared.high, declared.kind = float(low), float(high), kind
+        if applies is not None:
+            declared.applies = applies
         return function
 
     return declare
@@ -97,7 +110,8 @@ class RewardVector:
 
     An exception in a reward propagates as `RewardError` with the reward's name and the row; a value that is not finite,
     or that leaves the declared bounds, is such an error too. Malformed *model output* is no error: a reward gives it
-    its floor.
+    its floor. Where a function does not apply to a problem (see `RewardFunction`) the value is its lower bound too, and
+    `mask` tells the two apart.
 
     >>> @reward(low=0.0, high=1.0)
     ... def short(problem, response):
@@ -140,6 +154,23 @@ class RewardVector:
         """Upper bounds, (K,)."""
         return np.array([function.high for function in self.functions], dtype=np.float64)
 
+    @property
+    def masked(self) -> bool:
+        """Whether any objective may not apply to a problem."""
+        return any(hasattr(function, "applies") for function in self.functions)
+
+    def mask(self, problems: Sequence[Problem]) -> NDArray[np.bool_]:
+        """Which objectives apply to which problems, bool (N, K), a fresh array.
+
+        >>> @reward(low=0.0, high=1.0, applies=lambda problem: problem.target is not None)
+        ... def right(problem, response):
+        ...     return float(response == problem.target)
+        >>> RewardVector([right]).mask([Problem("1 + 1?", "2"), Problem("hello")]).tolist()
+        [[True], [False]]
+        """
+        columns = [applicable(function, problems) for function in self.functions]
+        return np.stack(columns, axis=1)
+
     def __len__(self) -> int:
         return len(self.functions)
 
@@ -173,49 +204,100 @@ class RewardVector:
         """
         if len(problems) != len(responses):
             raise ValueError(f"RewardVector: got {len(problems)} problems for {len(responses)} responses")
-        columns = [_column(function, problems, responses, group) for function in self.functions]
+        columns = [evaluate(function, problems, responses, group) for function in self.functions]
         return np.stack(columns, axis=1) if len(problems) else np.empty((0, len(self.functions)))
 
 
-def _column(
-    function: RewardFunction, problems: Sequence[Problem], responses: Sequence[str], group: NDArray[np.int64] | None
-) -> NDArray[np.float64]:
-    if function.kind == "pointwise":
-        values = np.empty(len(problems), dtype=np.float64)
-        for row, (problem, response) in enumerate(zip(problems, responses, strict=True)):
-            try:
-                values[row] = function(problem, response)
-            except Exception as error:
-                raise RewardError(f"reward {function.name!r} failed on row {row}: {error!r}") from error
-    else:
-        values = _whole_batch(function, problems, responses, group)
-    _check_values(function, values)
-    return np.clip(values, function.low, function.high)
+def applicable(function: RewardFunction, problems: Sequence[Problem]) -> NDArray[np.bool_]:
+    """Which of N problems a reward function applies to, bool (N,), a fresh array.
+
+    Raises:
+        RewardError: If its ``applies`` fails, or returns something else than a bool.
+    """
+    applies = getattr(function, "applies", None)
+    mask = np.ones(len(problems), dtype=np.bool_)
+    if applies is None:
+        return mask
+    for row, problem in enumerate(problems):
+        try:
+            answer = applies(problem)
+        except Exception as error:
+            raise RewardError(f"reward {function.name!r}: applies failed on row {row}: {error!r}") from error
+        if not isinstance(answer, bool | np.bool_):
+            raise RewardError(f"reward {function.name!r}: applies must return a bool, got {answer!r} on row {row}")
+        mask[row] = answer
+    return mask
 
 
-def _whole_batch(
-    function: RewardFunction, problems: Sequence[Problem], responses: Sequence[str], group: NDArray[np.int64] | None
+def evaluate(
+    function: RewardFunction,
+    problems: Sequence[Problem],
+    responses: Sequence[str],
+    group: NDArray[np.int64] | None = None,
 ) -> NDArray[np.float64]:
+    """The rewards of N responses by one function of any kind, (N,), a fresh array inside its bounds.
+
+    It is called with the rows alone that it applies to; the others get the lower bound.
+
+    Raises:
+        RewardError: If the function failed or broke its contract.
+        ValueError: If it is of kind ``group`` and there is no ``group``.
+    """
     if function.kind == "group" and group is None:
         raise ValueError(
             f"reward {function.name!r} is of kind 'group' and needs group=, got None (use a batched environment)"
         )
-    extra = () if function.kind == "batch" else (np.array(group, dtype=np.int64),)
-    try:
-        values = np.array(function(tuple(problems), tuple(responses), *extra), dtype=np.float64)
-    except Exception as error:
-        raise RewardError(f"reward {function.name!r} failed on the batch of {len(problems)} rows: {error!r}") from error
-    if values.shape != (len(problems),):
-        raise RewardError(f"reward {function.name!r} must return shape ({len(problems)},), got {values.shape}")
+    rows = np.flatnonzero(applicable(function, problems))
+    values = np.full(len(problems), float(function.low))
+    if len(rows):
+        values[rows] = _evaluate_rows(function, problems, responses, group, rows)
     return values
 
 
-def _check_values(function: RewardFunction, values: NDArray[np.float64]) -> None:
+def _evaluate_rows(
+    function: RewardFunction,
+    problems: Sequence[Problem],
+    responses: Sequence[str],
+    group: NDArray[np.int64] | None,
+    rows: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    if function.kind == "pointwise":
+        values = np.empty(len(rows), dtype=np.float64)
+        for position, row in enumerate(rows.tolist()):
+            try:
+                values[position] = function(problems[row], responses[row])
+            except Exception as error:
+                raise RewardError(f"reward {function.name!r} failed on row {row}: {error!r}") from error
+    else:
+        values = _whole_batch(function, problems, responses, group, rows)
+    _check_values(function, values, rows)
+    return np.clip(values, function.low, function.high)
+
+
+def _whole_batch(
+    function: RewardFunction,
+    problems: Sequence[Problem],
+    responses: Sequence[str],
+    group: NDArray[np.int64] | None,
+    rows: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    extra = () if function.kind == "batch" else (np.array(group, dtype=np.int64)[rows],)
+    chosen = tuple(problems[row] for row in rows.tolist()), tuple(responses[row] for row in rows.tolist())
+    try:
+        values = np.array(function(*chosen, *extra), dtype=np.float64)
+    except Exception as error:
+        raise RewardError(f"reward {function.name!r} failed on the batch of {len(rows)} rows: {error!r}") from error
+    if values.shape != (len(rows),):
+        raise RewardError(f"reward {function.name!r} must return shape ({len(rows)},), got {values.shape}")
+    return values
+
+
+def _check_values(function: RewardFunction, values: NDArray[np.float64], rows: NDArray[np.int64]) -> None:
     slack = BOUND_TOLERANCE * (function.high - function.low)
     inside = (values >= function.low - slack) & (values <= function.high + slack)  # False for NaN too
     if not inside.all():
-        row = int(np.argmin(inside))
+        position = int(np.argmin(inside))
         raise RewardError(
-            f"reward {function.name!r} returned {values[row]!r} on row {row}, "
+            f"reward {function.name!r} returned {values[position]!r} on row {rows[position]}, "
             f"outside its declared bounds [{function.low}, {function.high}]"
         )
