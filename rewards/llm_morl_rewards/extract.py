@@ -74,7 +74,7 @@ def extract_tool_calls(text: str) -> ParsedCalls:
         return ParsedCalls("malformed")
     try:
         calls = tuple(_parse_call(line) for line in text[start:end].strip().split("\n"))
-    except (ValueError, RecursionError):
+    except ValueError:
         return ParsedCalls("malformed")
     return ParsedCalls("ok", calls)
 
@@ -125,11 +125,27 @@ def _finite_float(digits: str) -> float:
 _DECODER = json.JSONDecoder(parse_constant=_reject_constant, parse_float=_finite_float)
 
 
-def _parse_call(line: str) -> ToolCall:
-    """Parse one line of a block. Raises ValueError or RecursionError where it is malformed."""
-    call = _DECODER.decode(line.strip())
-    if line.count("{") + line.count("[") > MAX_JSON_DEPTH and _depth(call) > MAX_JSON_DEPTH:
+def parse_json(text: str) -> Any:
+    """The one JSON value that a text holds, blanks around it aside; strict as `extract_tool_calls` is.
+
+    Raises:
+        ValueError: If the text is no JSON, by ``NaN``, an overflow or a nesting deeper than `MAX_JSON_DEPTH` too.
+
+    >>> parse_json(' {"a": [1, 2.5]} ')
+    {'a': [1, 2.5]}
+    """
+    try:
+        value = _DECODER.decode(text.strip())
+    except RecursionError:
+        raise ValueError(f"nested deeper than {MAX_JSON_DEPTH}") from None
+    if text.count("{") + text.count("[") > MAX_JSON_DEPTH and _depth(value) > MAX_JSON_DEPTH:
         raise ValueError(f"nested deeper than {MAX_JSON_DEPTH}")
+    return value
+
+
+def _parse_call(line: str) -> ToolCall:
+    """Parse one line of a block. Raises ValueError where it is malformed."""
+    call = parse_json(line)
     if not isinstance(call, dict) or not isinstance(call.get("name"), str):
         raise ValueError("a call is an object with a string 'name'")
     arguments = call.get("parameters", call.get("arguments"))
