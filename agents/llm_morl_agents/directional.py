@@ -1,8 +1,8 @@
 """Scores of responses, and their derivative along a direction in the space of the parameters.
 
-The score ``s_i`` of response i is the sum of its tokens' log-probabilities. Its derivative ``d s_i(theta + h v) / dh``
-at h = 0 is an inner product of ``grad s_i`` and ``v`` that costs one pass for all responses together, where a backward
-pass for each would be needed to know the gradients.
+The score ``s_i`` of response i is the sum of its own tokens' log-probabilities; replies in a dialogue do not count. Its
+derivative ``d s_i(theta + h v) / dh`` at h = 0 is an inner product of ``grad s_i`` and ``v`` that costs one pass for
+all responses together, where a backward pass for each would be needed to know the gradients.
 
 Shapes: N responses. The policy is left as it was: other tensors take the place of its parameters during a call.
 """
@@ -37,7 +37,10 @@ def scores(policy: Policy, batch: RolloutBatch, temperature: float) -> torch.Ten
     stats = policy.token_stats(
         batch.prompt_ids, batch.prompt_index, batch.response_ids, batch.response_mask, temperature=temperature
     )
-    return stats.logprobs.sum(dim=1)  # masked tokens are 0
+    logprobs = stats.logprobs  # (N, T), padding is 0
+    if batch.own_mask is not None:  # so are the replies in a dialogue
+        logprobs = logprobs.masked_fill(~torch.as_tensor(batch.own_mask, device=logprobs.device), 0.0)
+    return logprobs.sum(dim=1)
 
 
 def score_slopes(

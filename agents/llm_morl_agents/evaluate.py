@@ -10,8 +10,9 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 from numpy.typing import ArrayLike, NDArray
 
+from llm_morl_agents.dialogue_rollout import Dialogues, replies_of, turns_of
 from llm_morl_agents.policy import Policy, Sampling, draw_uniforms
-from llm_morl_agents.rollout import prompts_by_group
+from llm_morl_agents.rollout import prompts_by_group, said_of_rows, went_on, without_missing
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +87,8 @@ def evaluate_policy(
 
     The environment shows a problem to the G rows of a group; one response is generated for it and handed in G times. So
     the cost is one generation a problem whatever G is, and generation runs on batches of N prompts, not of P = N / G.
+    For that a dialogue is played again from its beginning with each turn it gains: what an environment replies must
+    depend on problem and responses alone.
 
     Args:
         policy: Generates.
@@ -99,7 +102,9 @@ def evaluate_policy(
         samples: Sampled responses to each problem, whose rewards are averaged: with few problems one says little.
 
     Raises:
-        ValueError: If there are no problems or samples to score, or both ways of decoding are left out.
+        ValueError: If there are no problems or samples to score, or both ways of decoding are left out; and as in
+            `llm_morl_agents.rollout.rollout`.
+        RuntimeError: As there.
     """
     if n_problems < 1:
         raise ValueError(f"n_problems must be at least 1, got {n_problems}")
@@ -116,13 +121,11 @@ def evaluate_policy(
         rows = np.tile(np.arange(n_problems), repeats)
         rewards = np.full((len(rows), len(names)), np.nan)
         if wanted:
-            shape = len(rows), sampling.max_new_tokens
+            shape = len(rows), turns_of(env) * sampling.max_new_tokens
             uniforms = np.zeros(shape, np.float32) if decoding.greedy else draw_uniforms(generator, *shape)
             for start in range(0, len(rows), env.num_envs):
                 part = slice(start, start + env.num_envs)
-                prompt_ids = policy.encode_prompts(_prompts(env, rows[part], split))
-                texts = policy.generate(prompt_ids, np.arange(len(prompt_ids)), decoding, uniforms[part]).texts
-                rewards[part] = _score(env, rows[part], split, texts)
+                rewards[part] = _answered(policy, env, rows[part], split, decoding, uniforms[part])
         scores.append(mean_present(rewards.reshape(repeats, n_problems, len(names))))
     return Evaluation(names, *scores)
 
@@ -137,10 +140,10 @@ def _chunks(env: VectorEnv[Any, Any, Any], problems: NDArray[np.int64]) -> Itera
 
 def _shown(
     env: VectorEnv[Any, Any, Any], chunk: NDArray[np.int64], split: str
-) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64]]:
-    """Reset to these P problems: their prompts, the prompt of each row, the first row of each prompt."""
+) -> tuple[list[str], NDArray[np.int64], NDArray[np.int64], dict[str, Any]]:
+    """Reset to these P problems: their prompts, the prompt of each row, the first row of each prompt, the info."""
     prompts, info = env.reset(options={"split": split, "problem": chunk})
-    return prompts_by_group(prompts, np.asarray(info["group"], dtype=np.int64))
+    return *prompts_by_group(prompts, np.asarray(info["group"], dtype=np.int64)), info
 
 
 def _prompts(env: VectorEnv[Any, Any, Any], problems: NDArray[np.int64], split: str) -> list[str]:
@@ -148,16 +151,50 @@ def _prompts(env: VectorEnv[Any, Any, Any], problems: NDArray[np.int64], split: 
     return shown[: len(problems)]
 
 
-def _score(
-    env: VectorEnv[Any, Any, Any], problems: NDArray[np.int64], split: str, texts: Sequence[str]
+def _answered(
+    policy: Policy,
+    env: VectorEnv[Any, Any, Any],
+    problems: NDArray[np.int64],
+    split: str,
+    decoding: Sampling,
+    uniforms: NDArray[np.float32],
 ) -> NDArray[np.float64]:
-    """Rewards (n, K) of one response to each problem."""
-    rewards, done = [], 0
+    """Rewards (n, K) of one response, or one dialogue, to each problem."""
+    prompt_ids = policy.encode_prompts(_prompts(env, problems, split))
+    dialogues = Dialogues(prompt_ids, np.arange(len(prompt_ids)))
+    live, spoken, replies = np.ones(len(problems), np.bool_), list[list[str]](), list[str]()
+    for turn in range(turns_of(env)):
+        if turn:
+            dialogues.read(policy, live, replies)
+        columns = slice(turn * decoding.max_new_tokens, (turn + 1) * decoding.max_new_tokens)
+        spoken.append(dialogues.respond(policy, live, decoding, uniforms[:, columns]))
+        rewards, live, replies = _play(env, problems, split, spoken)
+        if not live.any():
+            return rewards
+    raise went_on(live, len(spoken))
+
+
+def _play(
+    env: VectorEnv[Any, Any, Any], problems: NDArray[np.int64], split: str, spoken: Sequence[Sequence[str]]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], list[str]]:
+    """Play the turns so far, n texts each: returns (n, K), which rows go on (n,), and what those read next."""
+    totals, ongoing, replies, done = [], [], list[str](), 0
     for chunk in _chunks(env, problems):
-        _, index, first = _shown(env, chunk, split)
+        _, index, first, about = _shown(env, chunk, split)
         count = min(len(first), len(problems) - done)
-        part = [*texts[done : done + count], *[""] * (len(first) - count)]
-        _, scored, _, _, _ = env.step(tuple(part[i] for i in index))
-        rewards.append(np.asarray(scored, dtype=np.float64)[first[:count]])
+        live, rewards = np.ones(len(index), np.bool_), np.zeros(0)
+        for turn, texts in enumerate(spoken):
+            part = [*texts[done : done + count], *[""] * (len(first) - count)]
+            _, scored, terminated, truncated, info = env.step(tuple(part[i] for i in index))
+            scored = np.asarray(scored, dtype=np.float64)
+            rewards = rewards + np.where(live[:, None], scored, 0.0) if turn else scored
+            live = live & ~np.asarray(terminated) & ~np.asarray(truncated)
+        rewards = without_missing(rewards, said_of_rows("objective_mask", rewards.shape, about, info))
+        kept = first[:count]
+        asked = np.isin(np.arange(len(index)), kept) & live
+        said = dict(zip(np.flatnonzero(asked).tolist(), replies_of(info, asked), strict=True))
+        replies += [said[row] for row in kept.tolist() if row in said]
+        totals.append(rewards[kept])
+        ongoing.append(live[kept])
         done += count
-    return np.concatenate(rewards)
+    return np.concatenate(totals), np.concatenate(ongoing), replies

@@ -1,6 +1,7 @@
 """What the gradients of the objectives say of each other: Gramian, influence, and the gain of a step.
 
-Every figure is linear in one quantity of each response, ``s_i``, the sum of its tokens' log-probabilities. The
+Every figure is linear in one quantity of each response, ``s_i``, the sum of the log-probabilities of its own tokens
+(the replies in a dialogue are read, not trained). The
 surrogate of objective k at importance ratio 1 is
 
     J_k = sum_i A_ki c_i s_i
@@ -187,7 +188,7 @@ def realised_gain(
     probe = Probe() if probe is None else probe
     before = batch.behaviour_logprobs if before is None else before
     before = frozen_array("before", before, (len(batch), batch.response_mask.shape[1]))
-    start = np.where(batch.response_mask, before, 0.0).sum(axis=1)[_rows_of_groups(batch, probe.groups)]
+    start = np.where(batch.own, before, 0.0).sum(axis=1)[_rows_of_groups(batch, probe.groups)]
     pulls, batch = _pulls(batch, advantages, probe, settings.aggregation, constant_length)
     parts = _parts(policy, batch, np.flatnonzero((pulls != 0).any(axis=0)), settings)
     change = np.zeros(len(batch))
@@ -218,7 +219,7 @@ def chosen_parameters(policy: Policy, probe: Probe) -> list[str]:
 
 def response_scale(batch: RolloutBatch, aggregation: Aggregation, constant_length: int | None = None) -> Floats:
     """``c_i``, (N,): what `aggregate` multiplies the sum over the tokens of response i with."""
-    mask = torch.as_tensor(batch.response_mask)
+    mask = torch.as_tensor(batch.own)
     denominator = loss_denominator(mask, aggregation, constant_length=constant_length)
     scale = np.full(len(batch), 1.0 / denominator)
     return scale / np.maximum(batch.lengths, 1) if aggregation == "sequence_mean" else scale

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Uniforms = NDArray[Any] | torch.Tensor
 
+#: Stands for the response before a reply where a chat template is asked what it writes between the two.
+_EARLIER_ANSWER = "the-earlier-answer"
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -159,6 +162,33 @@ class Policy(ABC):
             start = self.tokenizer.bos_token_id
             encoded.append(ids or [self.eos_ids[0] if start is None else start])
         return encoded
+
+    def encode_reply(self, reply: str, *, ended: bool) -> list[int]:
+        """Token ids that stand between a response and the next one: what the policy reads of its environment's reply.
+
+        Where the tokenizer has a chat template the reply is a user message, and these are all that the template writes
+        between the two answers; else it is plain text. The response itself is never tokenised again, so the context of
+        the next one is exactly what was generated.
+
+        Args:
+            reply: Of the environment.
+            ended: Whether the response before it ended with an end token, which the template would write once more.
+
+        Raises:
+            ValueError: If the chat template does not show earlier answers.
+        """
+        text = reply.encode("utf-8", "replace").decode("utf-8")
+        if self.tokenizer.chat_template is None:
+            return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        contents = ("?", _EARLIER_ANSWER, text)
+        roles = ("user", "assistant", "user")
+        messages = [{"role": role, "content": content} for role, content in zip(roles, contents, strict=True)]
+        shown = str(self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        _, found, rest = shown.partition(_EARLIER_ANSWER)
+        if not found:
+            raise ValueError(f"the chat template of {self.name_or_path!r} does not show earlier answers: {shown!r}")
+        ids = list(self.tokenizer(rest, add_special_tokens=False)["input_ids"])
+        return ids[1:] if ended and ids and ids[0] in self.eos_ids else ids
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of response ids, without special tokens."""

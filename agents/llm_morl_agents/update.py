@@ -77,7 +77,7 @@ def update(
             if not len(pulled):
                 continue
             optimizer.zero_grad(set_to_none=True)
-            mask = torch.as_tensor(batch.response_mask[rows])
+            mask = torch.as_tensor(batch.own[rows])
             denominator = loss_denominator(mask, settings.aggregation, constant_length=constant_length)
             terms += [
                 _backward(policy, reference, batch, advantages, part, settings, denominator, constant_length)
@@ -87,7 +87,7 @@ def update(
             if not np.isfinite(norms[-1]):
                 raise FloatingPointError(f"the gradient's norm is {norms[-1]}; the parameters are left as they were")
             optimizer.step()
-        tokens = max(int(batch.response_mask.sum()), 1)
+        tokens = max(int(batch.own.sum()), 1)
         last = UpdateReport(
             loss=sum(t.loss for t in terms) / min(settings.mini_batches, len(batch.prompt_ids)),
             grad_norm=float(np.mean(norms)) if norms else 0.0,
@@ -116,13 +116,14 @@ def micro_batches(
     """
     index = batch.prompt_index[rows]
     groups = np.unique(index)
-    longest = np.array([batch.lengths[rows][index == g].max() + len(batch.prompt_ids[g]) for g in groups])
+    behind = batch.total_lengths
+    longest = np.array([behind[rows][index == g].max() + len(batch.prompt_ids[g]) for g in groups])
     order = np.argsort(longest, kind="stable")
     parts = []
     for chosen in np.array_split(order, min(count, len(groups))):
         part = np.concatenate([rows[index == groups[g]] for g in chosen])
         tokens = len(part) * int(longest[chosen].max())
-        logits = int(batch.lengths[part].sum()) * vocab_size
+        logits = int(behind[part].sum()) * vocab_size
         pieces = min(max(math.ceil(tokens / MAX_TOKENS), math.ceil(logits / MAX_LOGITS)), len(part))
         parts += [np.sort(piece) for piece in np.array_split(part, pieces)]
     return parts
@@ -147,7 +148,7 @@ def _backward(
     inputs = (part.prompt_ids, part.prompt_index, part.response_ids, part.response_mask)
     stats = policy.token_stats(*inputs, temperature=settings.temperature, entropy=settings.entropy_coef > 0)
     logprobs = stats.logprobs
-    mask = torch.as_tensor(part.response_mask, device=logprobs.device)
+    mask = torch.as_tensor(part.own, device=logprobs.device)  # replies are read, not trained
     behaviour = torch.as_tensor(part.behaviour_logprobs, device=logprobs.device)
     loss = policy_loss(
         logprobs,

@@ -94,10 +94,13 @@ class HFPolicy(Policy):
         """See `Policy.token_stats`."""
         prompts, index = used_prompts(prompt_ids, group)
         ids, mask = check_responses(len(index), response_ids, response_mask, self.device)
-        check_length(self.model, prompts, ids.shape[1])
         if not mask.numel():
             none = torch.zeros(mask.shape, device=self.device)
             return TokenStats(none, none if entropy else None)
+        # The longest row counts, padding does not: a short prompt may have a dialogue behind it, a long one none.
+        lengths = mask.sum(dim=1).cpu().numpy()
+        longest = int(np.argmax(lengths + np.array([len(prompts[p]) for p in index])))
+        check_length(self.model, [prompts[index[longest]]], int(lengths[longest]))
         logits = self._response_logits(prompts, torch.as_tensor(index, device=self.device), ids, mask)
         return stats_of_logits(logits, ids, mask, temperature=temperature, entropy=entropy)
 
