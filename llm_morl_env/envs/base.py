@@ -6,7 +6,8 @@ Shapes: N responses, K objectives.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any, TypeVar, get_args
 
 import gymnasium as gym
@@ -23,7 +24,7 @@ ActType = TypeVar("ActType")
 
 RENDER_MODES: tuple[RenderMode, ...] = get_args(RenderMode)
 #: Keys that every view's ``reset(options=)`` knows.
-OPTIONS = ("problem", "split")
+OPTIONS = ("problem", "split", "progress")
 
 
 def reward_space_of(task: Task) -> Box:
@@ -71,7 +72,8 @@ def choose_problems(
         task: Its own split is the default.
         count: How many. Drawn without repetition where the split is large enough.
         rng: The environment's generator; untouched when ``options["problem"]`` is given.
-        options: Of `gymnasium.Env.reset`: ``"split"`` and ``"problem"``, one index or a sequence of ``count`` of them.
+        options: Of `gymnasium.Env.reset`: ``"split"``; ``"problem"``, one index or a sequence of ``count`` of them; and
+            ``"progress"`` of the training, which the task's sampler may go by.
 
     Raises:
         ValueError: If an option is unknown or its value is none of these.
@@ -81,7 +83,10 @@ def choose_problems(
     if unknown:
         raise ValueError(f"reset(options=): unknown {unknown}; known are {list(OPTIONS)}")
     split = options.get("split", task.split)
-    size = len(task.with_split(split))
+    shown, progress = task.with_split(split), progress_of(options)
+    size = len(shown)
+    if options.get("problem") is None and task.sampler is not None:
+        return split, task.sampler.draw(shown, count, rng, progress)
     if options.get("problem") is None:
         return split, [int(i) for i in rng.choice(size, count, replace=size < count)]
     chosen = np.atleast_1d(np.asarray(options["problem"]))
@@ -92,6 +97,32 @@ def choose_problems(
             f"reset(options=): 'problem' must lie in 0..{size - 1} of {split!r}, got {options['problem']!r}"
         )
     return split, [int(i) for i in chosen]
+
+
+def progress_of(options: Mapping[str, Any] | None) -> float:
+    """How far the training is, in [0, 1]: ``options["progress"]`` of a reset; 0 where it does not say.
+
+    Raises:
+        ValueError: If it is no number in [0, 1].
+    """
+    progress = (options or {}).get("progress", 0.0)
+    if isinstance(progress, bool) or not isinstance(progress, Real) or not 0 <= progress <= 1:
+        raise ValueError(f"reset(options=): 'progress' must be a number in [0, 1], got {progress!r}")
+    return float(progress)
+
+
+def facts_of(task: Task, problems: Sequence[Problem], progress: float) -> dict[str, NDArray[Any]]:
+    """What the info says of N problems for the sake of training.
+
+    ``objective_mask``, bool (N, K), where objectives may not apply (their reward is then the lower bound, and means
+    nothing); ``loss_weight``, float64 (N,), where the task's sampler up-weights.
+    """
+    facts: dict[str, NDArray[Any]] = {}
+    if task.rewards.masked:
+        facts["objective_mask"] = task.rewards.mask(problems)
+    if task.sampler is not None and task.sampler.upweights:
+        facts["loss_weight"] = np.array(task.sampler.loss_weights(problems, progress), np.float64)
+    return facts
 
 
 def read_answer(task: Task, action: Any) -> tuple[str, str]:
@@ -160,7 +191,7 @@ class TaskEnv(gym.Env[ObsType, ActType]):
         self.reward_dim = len(task.rewards)
         self.objective_names = task.rewards.names
         self._problem: Problem | None = None
-        self._split, self._index = task.split, -1
+        self._split, self._index, self._progress = task.split, -1, 0.0
         self._result: tuple[str, str, NDArray[np.float32]] | None = None
 
     def pareto_front(self, gamma: float = 1.0) -> NDArray[np.float64]:
@@ -170,6 +201,7 @@ class TaskEnv(gym.Env[ObsType, ActType]):
     def _begin(self, seed: int | None, options: dict[str, Any] | None) -> Problem:
         super().reset(seed=seed)
         self._split, (self._index,) = choose_problems(self.task, 1, self.np_random, options)
+        self._progress = progress_of(options)
         self._problem = self.task.with_split(self._split)[self._index]
         self._result = None
         return self._problem
@@ -192,7 +224,9 @@ class TaskEnv(gym.Env[ObsType, ActType]):
         return self._shown().prompt + (self._result[0] if self._result else "")
 
     def _info(self) -> dict[str, Any]:
-        return {"problem": self._index, "split": self._split}
+        facts = facts_of(self.task, [self._shown()], self._progress)
+        said = {key: value[0].copy() if value.ndim > 1 else value[0].item() for key, value in facts.items()}
+        return {"problem": self._index, "split": self._split, **said}
 
     def _step_info(self) -> dict[str, Any]:
         response, reason, rewards = self._result or ("", "", np.zeros(self.reward_dim, np.float32))

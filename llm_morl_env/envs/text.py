@@ -34,7 +34,9 @@ class TextEnv(TaskEnv[str, str]):
     ## Episode Termination
     After one step, always ``terminated=True``; ``info["finish_reason"]`` is ``"length"`` where the response was cut at
     the cap, else ``"stop"``. ``info["response"]`` is the scored text, ``info["reward_components"]`` the rewards by
-    name, ``info["problem"]`` and ``info["split"]`` say which problem it was.
+    name, ``info["problem"]`` and ``info["split"]`` say which problem it was. Where objectives may not apply to a
+    problem, ``info["objective_mask"]``, bool (K,), says which do (the reward of the others is their lower bound, and
+    means nothing).
 
     ## Arguments
     task: The `Task`.

@@ -17,7 +17,9 @@ from llm_morl_env.envs.base import (
     RENDER_MODES,
     check_render_mode,
     choose_problems,
+    facts_of,
     print_text,
+    progress_of,
     read_answer,
     reward_space_of,
     turns_of,
@@ -48,8 +50,9 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[Any], NDArray[Any]]):
     ``reward_space`` is the float32 Box (K,) of one row; `step` returns float32 (N, K).
 
     ## Starting State
-    P distinct problems (as far as the split has so many) drawn uniformly from the split, reproducibly from
-    ``reset(seed=...)``, or chosen: ``reset(options={"problem": [i_1, ..., i_P], "split": "eval"})``.
+    P distinct problems (as far as the split has so many) drawn uniformly from the split, or as the task's sampler has
+    it, reproducibly from ``reset(seed=...)``; or chosen: ``reset(options={"problem": [i_1, ..., i_P], "split":
+    "eval"})``. A sampler may go by ``options={"progress": 0.5}``; automatic resets keep the last one said.
 
     ## Episode Termination
     Every row after every step, with ``terminated`` True. Under ``SAME_STEP`` (the default) the next prompts, of the
@@ -58,9 +61,10 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[Any], NDArray[Any]]):
 
     ## Info
     Arrays (N,), each with its Gymnasium mask ``"_key"``. About the prompts that were returned: ``problem``, ``split``
-    and ``group``, int64, one number for each group, counted on from the last seeded reset. About the answers just
-    scored: ``response``, ``finish_reason`` and ``reward_components`` (name to array). ``final_info`` holds all six of
-    the finished rows.
+    and ``group``, int64, one number for each group, counted on from the last seeded reset; ``objective_mask``, bool
+    (N, K), where objectives may not apply to a problem (the reward is then their lower bound, and means nothing);
+    ``loss_weight``, float64, where the task's sampler up-weights. About the answers just scored: ``response``,
+    ``finish_reason`` and ``reward_components`` (name to array). ``final_info`` holds all of it of the finished rows.
 
     ## Arguments
     task: The `Task`.
@@ -107,7 +111,8 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[Any], NDArray[Any]]):
         self._indices = np.full(num_envs, -1, np.int64)
         self._groups = np.full(num_envs, -1, np.int64)
         self._ended = np.ones(num_envs, np.bool_)
-        self._next_split, self._next_group = task.split, 0
+        self._next_split, self._next_group, self._progress = task.split, 0, 0.0
+        self._facts: dict[str, NDArray[Any]] = {}
         self._finished: tuple[list[Problem], list[tuple[str, str]], NDArray[np.float32]] | None = None
 
     def _known_mode(self, mode: str | AutoresetMode) -> AutoresetMode:
@@ -133,7 +138,8 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[Any], NDArray[Any]]):
 
         Args:
             seed: Restarts the generator and the numbering of the groups: the same seed gives the same prompts.
-            options: ``"split"``, ``"problem"`` (P indices; with ``"reset_mask"``, as many as it has groups) and
+            options: ``"split"``, ``"progress"`` of the training in [0, 1] (for tasks that draw their problems by it; 0
+                where it is not said), ``"problem"`` (P indices; with ``"reset_mask"``, as many as it has groups) and
                 ``"reset_mask"``, bool (N,), constant within each group: only those rows are reset.
 
         Returns:
@@ -181,7 +187,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[Any], NDArray[Any]]):
         observation = transcripts
         if self.autoreset_mode is AutoresetMode.SAME_STEP:
             final = {"final_obs": objects_array(transcripts), "final_info": info}
-            self._begin(np.arange(self.num_groups), {"split": self._next_split})
+            self._begin(np.arange(self.num_groups), {"split": self._next_split, "progress": self._progress})
             info = {**final, **self._about_prompts(), **about_answers}
             observation = self._observations()
         ended = np.ones(self.num_envs, np.bool_)
@@ -223,7 +229,13 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[Any], NDArray[Any]]):
             self._splits[rows], self._indices[rows], self._groups[rows] = split, index, self._next_group
             self._ended[rows] = False
             self._next_group += 1
-        self._next_split = split
+        self._next_split, self._progress = split, progress_of(options)
+        begun = np.flatnonzero(np.isin(np.arange(self.num_envs) // self.group_size, groups))
+        facts = facts_of(self.task, [self._problems[row] for row in begun], self._progress)
+        for key, values in facts.items():
+            before = self._facts.get(key, np.zeros((self.num_envs, *values.shape[1:]), values.dtype))
+            self._facts[key] = before.copy()
+            self._facts[key][begun] = values
 
     def _observations(self) -> tuple[str, ...]:
         return tuple(problem.prompt for problem in self._problems)
@@ -233,6 +245,7 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[Any], NDArray[Any]]):
             "problem": self._indices.copy(),
             "split": self._splits.copy(),
             "group": self._groups.copy(),
+            **{key: values.copy() for key, values in self._facts.items()},
         }
 
     def _described(self, info: Mapping[str, Any], rows: BoolArray | None = None, **masks: BoolArray) -> dict[str, Any]:
