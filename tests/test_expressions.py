@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from llm_morl_agents.expressions import construct, describe, parse
 from llm_morl_agents.weighters import SAW, WEIGHTERS, DVAOWeights, Frozen, Lagrangian, Static
+from llm_morl_env.expressions import construct, describe, parse
 
 
 @dataclass(frozen=True)

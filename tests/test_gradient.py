@@ -8,11 +8,11 @@ import pytest
 from properties import json_round_trip, objectives, random_batch, signals
 from scipy.optimize import minimize
 
-from llm_morl_agents.expressions import construct, describe
 from llm_morl_agents.gradients import clipped_gramian
 from llm_morl_agents.weighters import WEIGHTERS, GradientInfluence
 from llm_morl_agents.weighters.base import Probe
 from llm_morl_agents.weighters.gradient import mirror_step
+from llm_morl_env.expressions import construct, describe
 
 VECTORS = Path(__file__).resolve().parents[1].parent / "shared" / "method_vectors.json"
 SIGNAL = {"exact": "gramian", "jvp": "influence", "realised": "realised"}

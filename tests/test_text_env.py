@@ -135,7 +135,7 @@ def test_a_failing_reward_is_an_error_with_its_name():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"prompt": 3}, r"unknown \['prompt'\]; known are \['problem', 'split'\]"),
+        ({"prompt": 3}, r"unknown \['prompt'\]; known are \['problem', 'split', 'progress'\]"),
         ({"problem": 2}, r"'problem' must lie in 0\.\.1 of 'train', got 2"),
         ({"problem": -1}, r"'problem' must lie in 0\.\.1"),
         ({"problem": "0"}, r"'problem' must hold 1 int\(s\), got '0'"),

@@ -7,8 +7,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 
-from llm_morl_agents import expressions
-from llm_morl_env import make_env, make_task
+from llm_morl_env import expressions, make_env, make_task
 from llm_morl_env.registration import IDS, VIEWS
 from llm_morl_env.testing import check_mo_env
 from llm_morl_env.transforms import TRANSFORMS, NoisyObjective, SaturatedObjective, Widened

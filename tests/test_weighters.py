@@ -24,7 +24,6 @@ from properties import (
     weights_of,
 )
 
-from llm_morl_agents import expressions
 from llm_morl_agents.advantages import combine_advantages, combine_rewards, group_zscore
 from llm_morl_agents.weighters import (
     CTWA,
@@ -64,6 +63,7 @@ from llm_morl_agents.weighters import (
 )
 from llm_morl_agents.weighters.base import NEEDS
 from llm_morl_agents.weighters.saw import coefficient_of_variation
+from llm_morl_env import expressions
 
 #: What the combiners of gradients need, all but one.
 TORCHJD = all(find_spec(name) for name in ("torchjd", "quadprog", "qpsolvers"))

@@ -21,11 +21,11 @@ from gymnasium.vector import VectorEnv
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from llm_morl_agents import expressions
 from llm_morl_agents.policies.load import load_policy
 from llm_morl_agents.policy import Policy
 from llm_morl_agents.rollout import objectives_of
 from llm_morl_agents.weighters import WEIGHTERS, Weighter
+from llm_morl_env import expressions
 
 if TYPE_CHECKING:
     from llm_morl_agents.grouped_pg import GroupedPG

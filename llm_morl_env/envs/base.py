@@ -106,7 +106,7 @@ def progress_of(options: Mapping[str, Any] | None) -> float:
         ValueError: If it is no number in [0, 1].
     """
     progress = (options or {}).get("progress", 0.0)
-    if isinstance(progress, bool) or not isinstance(progress, Real) or not 0 <= progress <= 1:
+    if isinstance(progress, bool) or not isinstance(progress, Real) or not 0 <= float(progress) <= 1:
         raise ValueError(f"reset(options=): 'progress' must be a number in [0, 1], got {progress!r}")
     return float(progress)
 

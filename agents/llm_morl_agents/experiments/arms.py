@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from gymnasium.vector import VectorEnv
 
-from llm_morl_agents import expressions
 from llm_morl_agents.experiments.errors import UserError
+from llm_morl_env import expressions
 
 if TYPE_CHECKING:
     from llm_morl_agents.grouped_pg import GroupedPG

@@ -231,8 +231,8 @@ class _Recorder:
 
     def finish(self, more: Mapping[str, Any]) -> None:
         """Mark the run as finished, with what a report needs to know of it."""
-        from llm_morl_agents import expressions
         from llm_morl_agents.weighters import WEIGHTERS
+        from llm_morl_env import expressions
 
         objectives = self.agent.objectives
         facts = {

@@ -12,8 +12,8 @@ import gymnasium as gym
 from gymnasium.vector import VectorEnv
 
 import llm_morl_env
-from llm_morl_agents import expressions
 from llm_morl_agents.experiments.config import DEFAULT_ENV, TaskOptions
+from llm_morl_env import expressions
 from llm_morl_env.data import load_problems, split_rows
 from llm_morl_env.task import Transform
 from llm_morl_rewards import RewardVector
