@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 TASKS: Mapping[str, str] = MappingProxyType(
     {
         "toolcall": "llm_morl_env.tasks.toolcall:toolcall_task",
+        "summarize": "llm_morl_env.tasks.summarize:summarize_task",
         "countsfront": "llm_morl_env.tasks.counts_front:counts_front_task",
         "dentfront": "llm_morl_env.tasks.dent_front:dent_front_task",
         "contextfront": "llm_morl_env.tasks.context_front:context_front_task",
@@ -50,6 +51,7 @@ DIALOGUE_VECTOR_VIEWS: Mapping[str, str] = MappingProxyType(
 IDS: Mapping[str, str] = MappingProxyType(
     {
         "ToolCall-MO-v0": "toolcall",
+        "Summarize-MO-v0": "summarize",
         "CountsFront-MO-v0": "countsfront",
         "DentFront-MO-v0": "dentfront",
         "ContextFront-MO-v0": "contextfront",
@@ -103,8 +105,7 @@ def make_env(
     view_kwargs = {} if obs_mode is None else {"obs_mode": obs_mode}
     if view_kwargs and view != "token":
         raise ValueError(f"obs_mode={obs_mode!r} belongs to view='token', got view={view!r}")
-    views = VIEWS if made.dialogue is None else DIALOGUE_VIEWS
-    env: TaskEnv[Any, Any] = _look_up("view", views, view)(made, render_mode=render_mode, **view_kwargs)
+    env: TaskEnv[Any, Any] = view_class(made, view)(made, render_mode=render_mode, **view_kwargs)
     return env
 
 
@@ -137,10 +138,20 @@ def make_vector_env(
         TypeError: If the task knows no such keyword.
     """
     made = make_task(task, **task_kwargs).with_split(split)
-    env_class = _look_up("view", VECTOR_VIEWS if made.dialogue is None else DIALOGUE_VECTOR_VIEWS, view)
+    env_class = view_class(made, view, batched=True)
     mode = {} if autoreset_mode is None else {"autoreset_mode": autoreset_mode}
     env: TextVectorEnv = env_class(made, num_envs=num_envs, group_size=group_size, render_mode=render_mode, **mode)
     return env
+
+
+def view_class(task: Task, view: str, *, batched: bool = False) -> Any:
+    """The class that shows a task: see `VIEWS` and the three tables that follow it.
+
+    Raises:
+        ValueError: If there is no such view.
+    """
+    one_turn, dialogue = (VECTOR_VIEWS, DIALOGUE_VECTOR_VIEWS) if batched else (VIEWS, DIALOGUE_VIEWS)
+    return _look_up("view", one_turn if task.dialogue is None else dialogue, view)
 
 
 def make_task(task: str, **task_kwargs: Any) -> Task:

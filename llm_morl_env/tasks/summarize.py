@@ -139,7 +139,7 @@ def summarize_task(
         DataError: If ``data`` is malformed.
         ImportError: If an objective needs ROUGE and rouge-score is not installed.
 
-    >>> task = summarize_task(difficulty="easy")
+    >>> task = summarize_task(difficulty="easy").with_split("eval")
     >>> gold = task[0].meta["gold"]
     >>> task.score([task[0]] * 2, [gold, gold.split("; ")[0]])[:, :2].tolist()
     [[1.0, 1.0], [0.5, 1.0]]

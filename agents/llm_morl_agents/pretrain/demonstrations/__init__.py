@@ -6,9 +6,12 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from llm_morl_agents.pretrain.demonstrations.base import Demonstrator, Segments
+from llm_morl_agents.pretrain.demonstrations.summarize import summarize_demonstrations
 from llm_morl_agents.pretrain.demonstrations.toolcall import toolcall_demonstrations
 
 __all__ = ["DEMONSTRATIONS", "Demonstrator", "Segments"]
 
 #: Makers of demonstrations, by the name of the task: ``(*, seed, difficulty) -> Demonstrator``.
-DEMONSTRATIONS: Mapping[str, Callable[..., Demonstrator]] = MappingProxyType({"toolcall": toolcall_demonstrations})
+DEMONSTRATIONS: Mapping[str, Callable[..., Demonstrator]] = MappingProxyType(
+    {"toolcall": toolcall_demonstrations, "summarize": summarize_demonstrations}
+)
