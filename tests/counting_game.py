@@ -55,7 +55,7 @@ class Digits:
 
     def allowed(self, problem, response_ids):
         """Mask (V,)."""
-        ways = [TOKENIZER.encode(text) + [TOKENIZER.eos_id] for text in (*"0123456789", "done")]
+        ways = [[*TOKENIZER.encode(text), TOKENIZER.eos_id] for text in (*"0123456789", "done")]
         mask = np.zeros(TOKENIZER.vocab_size, np.bool_)
         written = list(response_ids)
         mask[[way[len(written)] for way in ways if way[: len(written)] == written and len(way) > len(written)]] = True

@@ -155,6 +155,23 @@ class Raising(Walk):
         return super().step(action)
 
 
+# Returns
+
+
+class HighReturn(Walk):
+    """Each reward is in bounds, the sum of an episode's is not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.return_space = Box(np.float32([-4, -2.4]), np.float32([4, 0]))
+
+
+class LongReturnSpace(Walk):
+    def __init__(self) -> None:
+        super().__init__()
+        self.return_space = Box(-4, 4, (3,), np.float32)
+
+
 # Determinism
 
 
@@ -323,6 +340,8 @@ BROKEN: list[tuple[Any, str]] = [
     (NumberedInfo, r"calls: reset\(seed=...\): the info must be a dict with str keys, got \{0: 1\}"),
     (FourParts, r"calls: step 0 must return a tuple of 5"),
     (Raising, r"calls: step 2 raised KeyError\('lost'\)"),
+    (LongReturnSpace, r"declarations: unwrapped.return_space must be a Box of shape \(2,\), got"),
+    (HighReturn, r"returns: step 3: the episode's rewards add up to .*, outside Box"),
     (GlobalRandom, r"determinism: step 0 returns something else in a second fresh environment: reward is"),
     (
         LeakingState,
@@ -460,6 +479,7 @@ def halve(method: Any) -> Any:
     [
         (TokenEnv, "_finish", r"views: problem \d+ of 'train', response .*: the token view pays \["),
         (TextVectorEnv, "step", r"views: response .*: row \d of a batch pays"),
+        (TextEnv, "step", r"views: problem \d+ of 'train', response .*: the rewards of the text view add up to"),
     ],
 )
 def test_views_that_disagree_are_found(monkeypatch: pytest.MonkeyPatch, cls: Any, name: str, message: str) -> None:

@@ -1,0 +1,112 @@
+"""What `check_mo_env` tests: an environment, its rollouts, and how a broken rule is told."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import gymnasium as gym
+from gymnasium.spaces import Discrete
+
+from llm_morl_env.values import difference
+
+Env = gym.Env[Any, Any]
+
+
+class ConformanceError(AssertionError):
+    """An environment broke a rule; the message says which, where, and with what value."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """What one call returned: of ``reset``, the observation and the info alone."""
+
+    name: str
+    observation: Any
+    info: Any
+    reward: Any = None
+    terminated: Any = None
+    truncated: Any = None
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """What was returned, by name."""
+        return {name: getattr(self, name) for name in ("observation", "reward", "terminated", "truncated", "info")}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The environment under test.
+
+    Args:
+        name: For messages.
+        make: Makes a fresh environment.
+        seed: Of every rollout.
+        n_steps: Of every rollout.
+        actions: Those of the first rollout, which the others repeat; filled by it.
+    """
+
+    name: str
+    make: Callable[[], Env]
+    seed: int
+    n_steps: int
+    actions: list[Any] = field(default_factory=list)
+
+    def fail(self, rule: str, message: str, cause: Exception | None = None) -> NoReturn:
+        """Raise a `ConformanceError`."""
+        raise ConformanceError(f"{self.name}: {rule}: {message}") from cause
+
+    def rollout(self, env: Env, rule: str, *, skip: int = 0) -> Iterator[Call]:
+        """The calls of a rollout, as they come. The first rollout samples the actions, the others repeat them.
+
+        A seeded reset comes first, an unseeded one after each episode, and one in the middle of the rollout.
+
+        Args:
+            env: What to run.
+            rule: For messages.
+            skip: Leave out the seeded reset and the first so many steps: ``env`` has made them already.
+        """
+        info, episodes = {}, 0
+        if not skip:
+            call = self._call(rule, "reset(seed=...)", env.reset, seed=self.seed)
+            yield call
+            info = call.info
+        for number in range(skip, self.n_steps):
+            if number == len(self.actions):
+                mask = info.get("action_mask") if episodes % 2 == 0 and isinstance(env.action_space, Discrete) else None
+                self.actions.append(env.action_space.sample(mask) if mask is not None else env.action_space.sample())
+            call = self._call(rule, f"step {number}", env.step, copy.deepcopy(self.actions[number]))
+            yield call
+            if call.terminated or call.truncated or number == self.n_steps // 2:
+                call = self._call(rule, f"reset after step {number}", env.reset)
+                episodes += 1
+                yield call
+            info = call.info
+
+    def _call(self, rule: str, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Call:
+        try:
+            returned = function(*args, **kwargs)
+        except Exception as error:
+            self.fail(rule, f"{name} raised {error!r}", error)
+        size = 5 if name.startswith("step") else 2
+        if not isinstance(returned, tuple) or len(returned) != size:
+            self.fail(rule, f"{name} must return a tuple of {size}, got {returned!r}")
+        if size == 2:
+            return Call(name, *returned)
+        observation, reward, terminated, truncated, info = returned
+        return Call(name, observation, info, reward, terminated, truncated)
+
+    def record(self, env: Env, rule: str, *, skip: int = 0) -> list[Call]:
+        """Copies of the calls of a rollout."""
+        return [copy.deepcopy(call) for call in self.rollout(env, rule, skip=skip)]
+
+
+def compare(subject: Subject, rule: str, expected: list[Call], got: list[Call], circumstance: str) -> None:
+    """Fail at the first difference of two lists of calls."""
+    for one, other in zip(expected, got, strict=True):
+        for name in one.parts:
+            found = difference(one.parts[name], other.parts[name], name)
+            if found is not None:
+                subject.fail(rule, f"{one.name} returns something else {circumstance}: {found}")
