@@ -195,12 +195,13 @@ def resolve_check(check: str | Check) -> Check:
     if not module or not path:
         raise ValueError(f"must be 'module:function' or one of {list(CHECKS)}, got {check!r}")
     try:
-        found = functools.reduce(getattr, path.split("."), importlib.import_module(module))
+        found: Any = functools.reduce(getattr, path.split("."), importlib.import_module(module))
     except (ImportError, AttributeError) as error:
         raise ValueError(f"{check!r} cannot be imported: {error}") from error
     if not callable(found):
         raise ValueError(f"{check!r} must be callable, got {found!r}")
-    return found  # type: ignore[no-any-return]  # what it returns is looked at when it is called
+    function: Check = found
+    return function
 
 
 def try_parameters(check: Check, parameters: Mapping[str, Any]) -> None:
