@@ -42,8 +42,8 @@ class ScalarizedReward(gym.Wrapper[ObsType, ActType, ObsType, ActType], gym.util
         scalarization: See above.
         weights: Array (K,); ones by default.
         ideal: Array (K,), for ``"chebyshev"`` only: a return that no episode exceeds. By default
-            ``reward_space.high``, which is right where the vectors of an episode stay inside it when added up (all
-            environments of this package); give it for others of several steps.
+            ``return_space.high`` where the environment says what an episode adds up to (all of this package do), else
+            ``reward_space.high``, which is right for one step; give it for others of several steps.
 
     Raises:
         TypeError: If the environment has no such reward space.
@@ -76,7 +76,8 @@ class ScalarizedReward(gym.Wrapper[ObsType, ActType, ObsType, ActType], gym.util
         self._shape = space.shape
         self._ideal = np.zeros(space.shape)
         if scalarization == "chebyshev":
-            self._ideal = self._vector("ideal", space.high if ideal is None else ideal)
+            returns = getattr(env.unwrapped, "return_space", space)
+            self._ideal = self._vector("ideal", returns.high if ideal is None else ideal)
         self._return = np.zeros(space.shape)
         self._weights = np.ones(space.shape)
         if weights is not None:
