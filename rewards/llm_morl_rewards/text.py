@@ -21,7 +21,9 @@ def count_words(text: str) -> int:
     return len(text.split())
 
 
-def brevity(target: float | str, cap: float | str, count: Callable[[str], int] = count_words) -> RewardFunction:
+def brevity(
+    target: float | str, cap: float | str, count: Callable[[str], int] = count_words, *, name: str = "brevity"
+) -> RewardFunction:
     """Make the reward "brevity", in [0, 1]: 1 up to the target length, from there linearly down to 0 at the cap.
 
     The reward is picklable where ``count`` is.
@@ -31,6 +33,7 @@ def brevity(target: float | str, cap: float | str, count: Callable[[str], int] =
             (a length of its own for each problem).
         cap: Smallest length without reward, above ``target``; a number or a name likewise.
         count: Length of a text, in the unit of the other two: `count_words`, or a tokenizer's counter.
+        name: Of the reward.
 
     Raises:
         ValueError: If not ``0 <= target < cap``, both finite; for lengths read from a problem, when it is scored.
@@ -40,14 +43,14 @@ def brevity(target: float | str, cap: float | str, count: Callable[[str], int] =
     >>> [short(Problem(""), text) for text in ("yes", "a b c", "a b c d e f g")]
     [1.0, 0.75, 0.0]
     """
-    for name, value in (("target", target), ("cap", cap)):
+    for parameter, value in (("target", target), ("cap", cap)):
         if not isinstance(value, str):
-            _check_number(name, value)
+            _check_number(parameter, value)
     if not isinstance(target, str) and not isinstance(cap, str):
         _check_order(target, cap)
     if not callable(count):
         raise TypeError(f"brevity(count=) must be a callable str -> int, got {count!r}")
-    return cast(RewardFunction, _Brevity(target, cap, count))
+    return cast(RewardFunction, _Brevity(target, cap, count, name))
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class _Brevity:
     target: float | str
     cap: float | str
     count: Callable[[str], int]
-    name: str = field(default="brevity", init=False)
+    name: str = "brevity"
     low: float = field(default=0.0, init=False)
     high: float = field(default=1.0, init=False)
     kind: Kind = field(default="pointwise", init=False)
