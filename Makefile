@@ -24,8 +24,11 @@ help:  ## Show this list.
 
 setup: $(DEV)  ## Make .venv with everything that development needs (PYTHON=... chooses the interpreter).
 
-demo: $(BASE)  ## Compare three weighters on ToolCall-MO-v0: about 5 minutes on 2 free cores, results in runs/demo.
-	$(VENV)/bin/llm-morl compare --env ToolCall-MO-v0 --arms gdpo:static gdpo:saw dvao --seeds 3 --steps 80 --name demo
+# `make demo ENV=CountsFront-MO-v0`: the same comparison elsewhere; the default keeps the plain folder runs/demo.
+ENV ?= ToolCall-MO-v0
+DEMO := demo$(if $(filter-out ToolCall-MO-v0,$(ENV)),-$(ENV))
+demo: $(BASE)  ## Compare three weighters on ToolCall-MO-v0 (or ENV=...): about 5 minutes on 2 free cores, into runs/demo.
+	$(VENV)/bin/llm-morl compare --env $(ENV) --arms gdpo:static gdpo:saw dvao --seeds 3 --steps 80 --name $(DEMO)
 
 test: $(DEV)  ## Run the tests, the doctests and the notebooks.
 	$(RUN) pytest

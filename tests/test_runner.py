@@ -10,11 +10,11 @@ from tiny_task import parameters_of, save_policy
 
 from llm_morl_agents.experiments.arms import parse_arm
 from llm_morl_agents.experiments.errors import UserError
+from llm_morl_agents.experiments.policies import starting_policy
 from llm_morl_agents.experiments.runner import (
     CHECKPOINT,
     FINISHED,
     METRICS,
-    initial_policy,
     locked,
     read_rows,
     run,
@@ -122,17 +122,7 @@ def test_policies_take_turns(config, workspace, tmp_path):
     save_policy(tmp_path / "other", seed=5)
     both = replace(config, policies=(config.policies[0], str(tmp_path / "other")))
     envs = make_envs(both, num_envs=4, group_size=4)
-    first, second, third = (parameters_of(initial_policy(both, envs, seed)) for seed in range(3))
+    made = (starting_policy(both.policy_of(s), envs, seed=s, device="cpu", dtype="float32") for s in range(3))
+    first, second, third = map(parameters_of, made)
     assert any((first[name] != second[name]).any() for name in first)
     assert all((first[name] == third[name]).all() for name in first)
-
-
-def test_a_model_from_scratch_gets_the_tasks_tokenizer_and_the_runs_seed(config, monkeypatch):
-    asked = {}
-    monkeypatch.setattr(
-        "llm_morl_agents.policies.load.load_policy", lambda source, **options: asked.update(source=source, **options)
-    )
-    envs = make_envs(config, num_envs=4, group_size=4)
-    initial_policy(replace(config, policies=("scratch",)), envs, 7)
-    assert asked.pop("tokenizer") is envs.unwrapped.task.tokenizer
-    assert asked == {"source": "scratch", "seed": 7, "device": "cpu", "dtype": "float32"}

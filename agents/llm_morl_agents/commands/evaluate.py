@@ -31,7 +31,8 @@ class EvaluateOptions:
     """What is evaluated.
 
     Args:
-        policy: The language model: tiny (the embedded one), a transformers directory or a hub id.
+        policy: The language model: tiny (the embedded one), scratch, a transformers directory or a hub id; auto is tiny
+            where that knows the environment's tokens, else scratch.
         checkpoint: Take the policy, with its trained parameters, from a checkpoint of an agent instead.
         split: Which problems: eval, train, or another split of the task.
         problems: Problems that are scored, at most.
@@ -45,7 +46,7 @@ class EvaluateOptions:
         threads: Threads of torch; 1 suits models of a few million parameters.
     """
 
-    policy: str = "tiny"
+    policy: str = "auto"
     checkpoint: Path | None = None
     split: str = "eval"
     problems: int = 512
@@ -76,9 +77,9 @@ def main(arguments: Sequence[str]) -> int:
 
     from llm_morl_agents.checkpoint import load_trained_policy
     from llm_morl_agents.evaluate import evaluate_policy
+    from llm_morl_agents.experiments.policies import resolve_policy, starting_policy
     from llm_morl_agents.experiments.tasks import make_envs
     from llm_morl_agents.grouped_pg import DEFAULT_MAX_RESPONSE_TOKENS
-    from llm_morl_agents.policies.load import load_policy
     from llm_morl_agents.policy import Sampling
     from llm_morl_agents.rollout import stream
 
@@ -91,7 +92,7 @@ def main(arguments: Sequence[str]) -> int:
         if config.checkpoint is not None:
             policy = load_trained_policy(config.checkpoint)
         else:
-            policy = load_policy(config.policy, device=config.device, dtype=config.dtype)
+            policy = starting_policy(config.policy, envs, seed=config.seed, device=config.device, dtype=config.dtype)
         cap = config.max_new_tokens or (DEFAULT_MAX_RESPONSE_TOKENS if task is None else task.max_response_tokens)
         sampling = Sampling(config.temperature, config.top_p, cap)
     console = Console()
@@ -104,7 +105,8 @@ def main(arguments: Sequence[str]) -> int:
             split=config.split,
             generator=stream(config.seed, "evaluate"),
         )
-    table = Table(title=f"{config.checkpoint or config.policy} on {config.task_name}, split {config.split}")
+    started = config.checkpoint or resolve_policy(config.policy, envs)
+    table = Table(title=f"{started} on {config.task_name}, split {config.split}")
     for name in ("objective", "bounds", "greedy", "sampled"):
         table.add_column(name, justify="left" if name == "objective" else "right")
     space = envs.unwrapped.reward_space  # type: ignore[attr-defined]  # not in Gymnasium

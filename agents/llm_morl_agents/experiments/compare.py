@@ -22,13 +22,13 @@ from llm_morl_agents.experiments.arms import Arm, check_arms, parse_arms
 from llm_morl_agents.experiments.config import CompareConfig, RunOptions, differing, read_toml, write_toml
 from llm_morl_agents.experiments.controls import all_arms, needs_objectives
 from llm_morl_agents.experiments.errors import UserError, user_errors
+from llm_morl_agents.experiments.policies import AUTO, SCRATCH
 from llm_morl_agents.experiments.progress import display, last_step_row, steps_of
 from llm_morl_agents.experiments.runner import (
     ERROR,
     FINISHED,
     LOCK,
     METRICS,
-    SCRATCH,
     locked,
     run_folder,
     run_settings,
@@ -142,12 +142,12 @@ def check_runs(config: RunOptions, arms: Callable[[list[str]], Sequence[Arm]]) -
 
     with user_errors():
         for source in config.policies:
-            if source != SCRATCH:
+            if source not in (AUTO, SCRATCH):
                 resolve_source(source)
         envs = make_envs(config, num_envs=config.prompts * config.group_size, group_size=config.group_size)
         names = list(envs.unwrapped.objective_names)  # type: ignore[attr-defined]  # not in Gymnasium
         made = arms(names)
-    check_arms(made, envs, run_settings(config), rescale=config.rescale)
+    check_arms(made, envs, run_settings(config, envs), rescale=config.rescale)
     return {"objectives": names, "pareto_front": _known_front(envs)}
 
 

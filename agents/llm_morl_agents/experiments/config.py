@@ -133,8 +133,9 @@ class RunOptions(TaskOptions):
 
     Args:
         policies: The language model: tiny (the embedded one), scratch (a small random one over the environment's
-            tokenizer, made with the run's seed), a transformers directory or a hub id. Of several, seed s starts from
-            the (s modulo their number)-th, so that the initial model varies with the seed.
+            tokenizer, made with the run's seed), a transformers directory or a hub id. auto is tiny where that knows
+            the environment's tokens, else scratch, at a learning rate of 0.003 unless one is given. Of several, seed s
+            starts from the (s modulo their number)-th, so that the initial model varies with the seed.
         device: Where it lives.
         dtype: float32, bfloat16, float16 or auto.
         steps: Training steps of a run.
@@ -155,7 +156,7 @@ class RunOptions(TaskOptions):
         settings: Settings of the agents; an arm's own options come before them.
     """
 
-    policies: Annotated[tuple[str, ...], tyro.conf.arg(name="policy")] = ("tiny",)
+    policies: Annotated[tuple[str, ...], tyro.conf.arg(name="policy")] = ("auto",)
     device: str = "cpu"
     dtype: str = "float32"
     steps: int = 80

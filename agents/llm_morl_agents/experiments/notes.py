@@ -10,8 +10,8 @@ from llm_morl_agents.experiments.arms import KEEPS_SCALE, parse_arm
 from llm_morl_agents.experiments.config import CompareConfig
 from llm_morl_agents.experiments.fronts import MethodFront
 from llm_morl_agents.experiments.plots import MOST_ARMS
+from llm_morl_agents.experiments.policies import SCRATCH
 from llm_morl_agents.experiments.results import Results
-from llm_morl_agents.experiments.runner import SCRATCH
 from llm_morl_agents.experiments.statistics import RESAMPLES, THRESHOLD_WINDOW
 from llm_morl_agents.experiments.summary import Summary
 
@@ -98,7 +98,7 @@ def _missing(results: Results) -> list[str]:
 def _origins(results: Results) -> list[str]:
     """What the runs start from."""
     policies = results.config.policies
-    if SCRATCH in policies:
+    if any(run.facts["policy"] == SCRATCH for runs in results.arms.values() for run in runs):
         return ["Models from scratch are made with the run's seed: the intervals cover initial models too."]
     if len(policies) > 1:
         return [f"Seeds take turns through {len(policies)} initial models; the intervals say nothing about others."]

@@ -23,10 +23,11 @@ from gymnasium.vector import VectorEnv
 from llm_morl_agents.experiments.arms import Arm, load_agent, make_agent
 from llm_morl_agents.experiments.config import RunOptions
 from llm_morl_agents.experiments.errors import UserError
+from llm_morl_agents.experiments.policies import starting_policy, suited_settings
 
 if TYPE_CHECKING:
     from llm_morl_agents.grouped_pg import GroupedPG
-    from llm_morl_agents.policy import Policy, Sampling
+    from llm_morl_agents.policy import Sampling
     from llm_morl_agents.report import StepReport
 
 METRICS, CHECKPOINT, FINISHED, ERROR = "metrics.jsonl", "checkpoint.safetensors", "finished.json", "error.txt"
@@ -37,8 +38,6 @@ EVAL_ROWS = 128
 EVAL_ANSWERS = 256
 #: Problems whose answers are kept as text, before and after.
 N_EXAMPLES = 6
-#: Instead of the name of a model: a small random one.
-SCRATCH = "scratch"
 
 Row = dict[str, Any]
 
@@ -53,9 +52,12 @@ def examples_file(folder: Path, step: int) -> Path:
     return folder / f"examples-{step:06d}.json"
 
 
-def run_settings(config: RunOptions) -> dict[str, Any]:
-    """Settings that the experiment gives every agent."""
-    return {"checkpoint_every": config.checkpoint_every, **config.settings}
+def run_settings(config: RunOptions, envs: VectorEnv[Any, Any, Any], seed: int = 0) -> dict[str, Any]:
+    """Settings that the experiment gives the agents of a seed."""
+    return {
+        "checkpoint_every": config.checkpoint_every,
+        **suited_settings(config.policy_of(seed), envs, config.settings),
+    }
 
 
 def run(
@@ -94,13 +96,14 @@ def run(
     envs = make_envs(config, num_envs=rows, group_size=config.group_size)
     eval_rows = min(rows, EVAL_ROWS, config.eval_problems)
     eval_envs = make_envs(config, num_envs=eval_rows, group_size=1)
-    policy = initial_policy(config, envs, seed)
+    source = config.policy_of(seed)
+    policy = starting_policy(source, envs, seed=seed, device=config.device, dtype=config.dtype)
     checkpoint = folder / CHECKPOINT
     if checkpoint.is_file():
         agent = load_agent(arm, checkpoint, envs, policy)
         told(f"resumed at step {agent.step_count}")
     else:
-        settings = run_settings(config)
+        settings = run_settings(config, envs, seed)
         agent = make_agent(arm, envs, policy, seed=seed, settings=settings, weighter=weighter, rescale=config.rescale)
     recorder = _Recorder(agent, eval_envs, config, folder, told)
     recorder.drop_beyond(agent.step_count)
@@ -113,24 +116,6 @@ def run(
     recorder.evaluate()
     recorder.finish(facts or {})
     return agent
-
-
-def initial_policy(config: RunOptions, envs: VectorEnv[Any, Any, Any], seed: int) -> Policy:
-    """The language model that a run with this seed starts from.
-
-    Raises:
-        ValueError: If it is to be made from scratch, and the environment is not made of a task of this project.
-    """
-    from llm_morl_agents.policies.load import load_policy
-
-    source = config.policy_of(seed)
-    options: dict[str, Any] = {"device": config.device, "dtype": config.dtype}
-    if source != SCRATCH:
-        return load_policy(source, **options)
-    task = getattr(envs.unwrapped, "task", None)
-    if task is None:
-        raise ValueError(f"policy {SCRATCH!r} needs the tokenizer of a task, which {config.task_name} has not")
-    return load_policy(source, tokenizer=task.tokenizer, seed=seed, **options)
 
 
 class _Recorder:
