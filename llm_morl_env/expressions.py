@@ -111,3 +111,19 @@ def describe(value: Any, table: Mapping[str, Callable[..., Any]]) -> str | None:
         return text if construct(text, table) == value else None
     except ValueError:  # an option that no text describes
         return None
+
+
+def from_mapping(values: Mapping[str, Any], table: Mapping[str, Callable[..., Any]], *, key: str) -> Any:
+    """The object that plain values describe: its name under ``key``, its options beside it.
+
+    >>> from_mapping({"transform": "made", "scale": 0.5}, {"made": dict}, key="transform")
+    {'scale': 0.5}
+
+    Raises:
+        ValueError: If the name is missing or not in the table, an option is unknown or its value refused.
+    """
+    options = dict(values)
+    name = options.pop(key, None)
+    if name not in table:
+        raise ValueError(f"{dict(values)!r}: {key!r} must be one of {sorted(table)}, got {name!r}")
+    return _construct(name, options, repr(dict(values)), table)

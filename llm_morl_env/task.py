@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, overload
+from typing import Any, Protocol, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,6 +100,10 @@ class Transform(Protocol):
 
     def __call__(self, task: Task) -> Task:
         """The transformed task; the given one is left as it was."""
+
+
+#: A transform, or plain values that mean one, see `llm_morl_env.transforms.transform_of`.
+TransformLike = Transform | str | Mapping[str, Any]
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import overload
 
 import numpy as np
 
 from llm_morl_env.data.rows import split_rows
-from llm_morl_env.task import Task, Transform
+from llm_morl_env.task import Task, TransformLike
 from llm_morl_env.tokenizer import TextTokenizer
 from llm_morl_rewards import Problem
 
@@ -113,8 +113,18 @@ def real_splits(rows: Sequence[Problem], change: Callable[[Problem], Problem]) -
     return {name: MappedProblems(part, change) for name, part in split_rows(rows).items()}
 
 
-def transformed(task: Task, transforms: Sequence[Transform]) -> Task:
-    """The task after the transforms, in order."""
+def transformed(task: Task, transforms: Sequence[TransformLike]) -> Task:
+    """The task after the transforms, in order; those that are given as texts or mappings are made first.
+
+    Raises:
+        TypeError: If ``transforms`` is no sequence, or an entry no transform.
+    """
+    if not transforms:
+        return task
+    from llm_morl_env.transforms import transform_of  # transforms need tasks in turn
+
+    if isinstance(transforms, str | Mapping) or not isinstance(transforms, Sequence):
+        raise TypeError(f"transforms= must be a sequence, got {transforms!r}")
     for transform in transforms:
-        task = transform(task)
+        task = transform_of(transform)(task)
     return task
