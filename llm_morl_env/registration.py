@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 TASKS: Mapping[str, str] = MappingProxyType(
     {
         "toolcall": "llm_morl_env.tasks.toolcall:toolcall_task",
+        "toolcall-multiturn": "llm_morl_env.tasks.toolworld:toolcall_multiturn_task",
         "summarize": "llm_morl_env.tasks.summarize:summarize_task",
         "countsfront": "llm_morl_env.tasks.counts_front:counts_front_task",
         "dentfront": "llm_morl_env.tasks.dent_front:dent_front_task",
@@ -51,6 +52,7 @@ DIALOGUE_VECTOR_VIEWS: Mapping[str, str] = MappingProxyType(
 IDS: Mapping[str, str] = MappingProxyType(
     {
         "ToolCall-MO-v0": "toolcall",
+        "ToolCall-MultiTurn-MO-v0": "toolcall-multiturn",
         "Summarize-MO-v0": "summarize",
         "CountsFront-MO-v0": "countsfront",
         "DentFront-MO-v0": "dentfront",

@@ -37,7 +37,7 @@ class Errors:
         format: A tag or the thought is missing, each turn.
         value: An argument is another word of its kind, one in the request if it names several, each argument.
         name: The tool is another one on offer, each call.
-        guess: A look-up that the gold dialogue makes is left out.
+        guess: The look-ups that the gold dialogue makes are left out, and the action is one of those that may be meant.
         repeat: A call is made twice in its turn.
         answer: The final response says another value of its kind.
     """
@@ -68,7 +68,9 @@ class WorldDemonstrations:
         """See `Demonstrator`."""
         problem = self.problems[index]
         rates = {name: noise * rate for name, rate in vars(self.errors).items()}
-        calls = [c for c in problem.target["calls"] if not (TOOLS[c["name"]].reads and rng.random() < rates["guess"])]
+        calls = list(problem.target["calls"])
+        if rng.random() < rates["guess"] and any(TOOLS[call["name"]].reads for call in calls):
+            calls = [_guessed(call, problem.prompt, rng) for call in calls if not TOOLS[call["name"]].reads]
         segments, responses, done = [(problem.prompt, False)], list[str](), 0
         while len(responses) < self.dialogue.max_turns:
             before = f"{FILLERS[int(rng.integers(len(FILLERS)))]} " if rng.random() < FILLER else ""
@@ -119,6 +121,21 @@ def _call_turn(
     }
     made = {"name": name, "arguments": arguments}
     return write_turn([made] * (1 + (rng.random() < rates["repeat"])), before=before)
+
+
+def _guessed(call: dict[str, Any], prompt: str, rng: np.random.Generator) -> dict[str, Any]:
+    """An action as it is without a look: one of the two things, to cancel or to move, or whatever the event is."""
+    name, arguments = call["name"], dict(call["arguments"])
+    if name == "add_to_cart":
+        arguments["item"] = _value("item", prompt, rng)
+    elif arguments.get("title", "") not in prompt:
+        arguments["title"] = _value("title", prompt, rng)
+    elif name == "cancel_event" and rng.random() < 0.5:
+        name, arguments["day"] = "move_event", _value("day", prompt, rng)
+    elif name == "move_event" and rng.random() < 0.5:
+        name = "cancel_event"
+        del arguments["day"]
+    return {"name": name, "arguments": arguments}
 
 
 def _value(key: str, prompt: str, rng: np.random.Generator) -> str | int:
