@@ -27,15 +27,15 @@ def counted(problem, response):
 
 @reward(low=0.0, high=1.0)
 def quick(problem, response):
-    """A tenth less for each character: what is said can only be lost, so most of it is paid in the first turn."""
+    """Falls with every character: most of it is paid in the first turn, and later turns lose of it."""
     return float(np.exp(-0.1 * len(response)))
 
 
 @reward(low=0.0, high=4.0, kind="group")
-def most_turns(problems, responses, group):
-    """How many turns fewer than the longest dialogue of the group."""
+def more_turns(problems, responses, group):
+    """How many turns more than the shortest dialogue of the group."""
     lengths = np.array([len(split_turns(response)) for response in responses])
-    return np.array([lengths[group == g].max() - n for g, n in zip(group, lengths, strict=True)], float)
+    return np.array([n - lengths[group == g].min() for g, n in zip(group, lengths, strict=True)], float)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from llm_morl_env.rendering import BAR_WIDTH, printable, render_episode, reward_bar
+from llm_morl_env.rendering import BAR_WIDTH, printable, render_dialogue, render_episode, reward_bar
 from llm_morl_rewards import RewardVector
 from llm_morl_rewards.toolcall import tool_correctness, tool_format
 
@@ -36,3 +36,24 @@ def test_bars_keep_their_width(value: float, filled: int) -> None:
 
 def test_control_characters_and_surrogates_are_escaped() -> None:
     assert printable("a\n雪 \x1b[31m\r\u2028\ud800") == "a\n雪 \\x1b[31m\\r\\u2028\\ud800"
+
+
+def test_a_dialogue_shows_turns_and_replies() -> None:
+    values = np.array([1.0, -3.0])
+    shown = render_dialogue("ask", ["one", "two"], ["and?"], "turns", REWARDS, values)
+    assert shown.split("\n") == [
+        "prompt",
+        "  | ask",
+        "turn 1",
+        "  | one",
+        "reply",
+        "  | and?",
+        "turn 2 (turns)",
+        "  | two",
+        "reward",
+        "  format       ████████████████████████   1.00  [0, 1]",
+        "  correctness  ························  -3.00  [-3, 3]",
+    ]
+    running = render_dialogue("ask", ["o\x1b[2J"], ["an\x07d?"], "", REWARDS, values).split("\n")
+    assert running[2:7] == ["turn 1", "  | o\\x1b[2J", "reply", "  | an\\x07d?", "reward so far"]
+    assert render_dialogue("ask", [], [], "", REWARDS, values) == "prompt\n  | ask"
