@@ -276,7 +276,7 @@ def test_wrong_objectives(saved, policy_directory, rewards, message):
 
 def test_wrong_bounds(saved, policy_directory):
     env = environment(policy_directory)
-    env.reward_space = type(env.reward_space)(np.zeros(2, np.float32), np.full(2, 2, np.float32))
+    env.return_space = type(env.reward_space)(np.zeros(2, np.float32), np.full(2, 2, np.float32))
     with pytest.raises(CheckpointError, match=r"\[0.0, 0.0\], \[1.0, 1.0\].*\[2.0, 2.0\]"):
         GDPO.load(saved, env)
 

@@ -618,7 +618,8 @@ def test_signals_copy_and_freeze():
         ({"preference": np.array([-1.0, 1])}, "preference=. must be non-negative"),
         ({"level": "loss"}, "level=. must be one of"),
         ({"gramian": np.zeros((2, 3))}, r"gramian=\) must have shape \(2, 2\)"),
-        ({"influence": np.array([np.nan, 0])}, "nan is not allowed"),
+        ({"influence": np.array([np.inf, 0])}, "inf is not allowed"),
+        ({"validation": np.array([np.nan, 0])}, "nan is not allowed"),
     ],
 )
 def test_signals_refuse(change, match):

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from .advantages import Estimator, participants
 from .bases import (
     Base,
+    Bools,
     Floats,
     batch_centred,
     batch_whitened,
@@ -26,20 +27,26 @@ from .weighters.base import Weighting, frozen_array, frozen_group
 
 
 def within_group_std(rewards: ArrayLike, group: ArrayLike) -> Floats:
-    """Mean over groups of the population std of each objective, (K,)."""
+    """Mean of the population std of each objective over the groups that it applies to, (K,); NaN where none."""
     rewards = frozen_array("rewards", rewards, (None, None), nan=True)
-    std = moments(rewards, rows_of(frozen_group(group, len(rewards)))).std()
-    return _mean_over_groups(std)
+    statistics = moments(rewards, rows_of(frozen_group(group, len(rewards))))
+    return _mean_over_groups(statistics.std(), statistics.size > 0)
 
 
 def zero_variance_share(rewards: ArrayLike, group: ArrayLike) -> Floats:
-    """Share of the groups that are flat for each objective, (K,); groups of one are flat."""
+    """Share of flat groups among those that each objective applies to, (K,); groups of one are flat. NaN where none."""
     rewards = frozen_array("rewards", rewards, (None, None), nan=True)
-    return _mean_over_groups(flat_groups(rewards, frozen_group(group, len(rewards))).astype(np.float64))
+    group = frozen_group(group, len(rewards))
+    flat = flat_groups(rewards, group).astype(np.float64)
+    return _mean_over_groups(flat, group_total((~np.isnan(rewards)).astype(np.float64), rows_of(group)) > 0)
 
 
-def _mean_over_groups(values: Floats) -> Floats:
-    mean: Floats = np.sum(values, axis=0) / max(len(values), 1)  # an empty batch gives 0, no warning
+def _mean_over_groups(values: Floats, there: Bools) -> Floats:
+    """Mean of (P, K) over the groups where an objective is there, bool (P, K); an empty batch gives 0."""
+    if not len(values):
+        return np.zeros(values.shape[1])
+    count = there.sum(axis=0)
+    mean: Floats = np.sum(np.where(there, values, 0.0), axis=0) / np.where(count, count, np.nan)
     return mean
 
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from types import FrameType
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -20,14 +17,17 @@ from llm_morl_agents import checkpoint
 from llm_morl_agents.advantages import Estimator, flat_groups
 from llm_morl_agents.batch import RolloutBatch, concatenate
 from llm_morl_agents.diagnostics import advantage_share, within_group_std, zero_variance_share
+from llm_morl_agents.dialogue_rollout import turns_of
 from llm_morl_agents.evaluate import Evaluation, evaluate_policy, mean_present
+from llm_morl_agents.interrupt import InterruptFlag
 from llm_morl_agents.policy import Policy, Sampling, draw_uniforms
 from llm_morl_agents.report import StepReport
 from llm_morl_agents.rollout import derived_seed, objectives_of, rollout, stream
 from llm_morl_agents.settings import Settings
-from llm_morl_agents.signals import Meter, check_needs, probe_of
+from llm_morl_agents.signals import Meter, check_needs, estimator_for, probe_of
 from llm_morl_agents.update import update
 from llm_morl_agents.weighters import Signals, State, Static, Weighter, Weighting
+from llm_morl_agents.weighters.selection import per_response
 
 #: Sees each step's report; returning False ends the training.
 Callback = Callable[[StepReport], bool | None]
@@ -106,9 +106,19 @@ class GroupedPG:
 
     @property
     def max_response_tokens(self) -> int:
-        """The environment's cap on a response."""
+        """The environment's cap on a response; in a dialogue, on each."""
         task = getattr(self.env.unwrapped, "task", None)
         return DEFAULT_MAX_RESPONSE_TOKENS if task is None else int(task.max_response_tokens)
+
+    @property
+    def constant_length(self) -> int:
+        """What ``aggregation="constant"`` divides by: the longest response allowed, over all turns of a dialogue."""
+        return self._sampling().max_new_tokens * turns_of(self.env)
+
+    @property
+    def progress(self) -> float:
+        """Share of the horizon that is done, in [0, 1]; 0 where there is no horizon yet."""
+        return min(self.step_count / self.horizon, 1.0) if self.horizon else 0.0
 
     def _sampling(self, *, greedy: bool = False) -> Sampling:
         return self.settings.sampling(default_max_new_tokens=self.max_response_tokens, greedy=greedy)
@@ -137,7 +147,8 @@ class GroupedPG:
         measured = self.meter.before_update(self.step_count, batch)
         weighting, state = self._weigh(batch, realised=self.realised, **measured)
         weighter_seconds = time.process_time() - started_weighing
-        advantages = self.estimator(batch.rewards, batch.group, weighting, lengths=batch.lengths)
+        estimator, trained = estimator_for(self.estimator, batch), _with_loss_weight(weighting, batch)
+        advantages = estimator(batch.rewards, batch.group, trained, lengths=batch.lengths)
         updated = update(
             self.policy,
             self.reference,
@@ -145,7 +156,7 @@ class GroupedPG:
             batch,
             advantages,
             self.settings,
-            constant_length=self._sampling().max_new_tokens,
+            constant_length=self.constant_length,
             generator=stream(self.seed, "shuffle", self.step_count),
         )
         started_weighing = time.process_time()
@@ -160,12 +171,10 @@ class GroupedPG:
             zero_variance_share=zero_variance_share(batch.rewards, batch.group),
             weight=weights.mean(axis=0),
             scale=float(scale.mean()),
-            advantage_share=advantage_share(
-                batch.rewards, batch.group, weighting, self.estimator, lengths=batch.lengths
-            ),
+            advantage_share=advantage_share(batch.rewards, batch.group, trained, estimator, lengths=batch.lengths),
             loss=updated.loss,
             grad_norm=updated.grad_norm,
-            entropy=-float(batch.behaviour_logprobs[batch.response_mask].mean()),
+            entropy=-float(batch.behaviour_logprobs[batch.own].mean()),
             kl=updated.kl,
             clip_share=updated.clip_share,
             response_tokens=float(batch.lengths.mean()),
@@ -176,6 +185,8 @@ class GroupedPG:
             cpu_seconds=time.process_time() - started_cpu,
             wall_seconds=time.perf_counter() - started_wall,
             weighter_seconds=weighter_seconds,
+            turns=None if batch.turns is None else float(batch.turns.mean()),
+            loss_weight=None if batch.loss_weight is None else float(batch.loss_weight.mean()),
         )
         self.weighter_state = state
         self.step_count += 1
@@ -203,6 +214,7 @@ class GroupedPG:
             self._sampling(),
             env_seed=derived_seed(self.seed, "rollout", *position),
             generator=stream(self.seed, "sample", *position),
+            progress=self.progress,
         )
 
     def _informative(self, batch: RolloutBatch) -> RolloutBatch | None:
@@ -251,7 +263,7 @@ class GroupedPG:
         if self.horizon is None and total_steps:
             self.horizon = self.step_count + total_steps
         self.interrupted = False
-        with _SignalFlag() as interrupt:
+        with InterruptFlag() as interrupt:
             for _ in range(total_steps):
                 report = self.step()
                 answers = [callback(report) for callback in callbacks]
@@ -266,7 +278,10 @@ class GroupedPG:
         return self
 
     def predict(self, prompts: Sequence[str], deterministic: bool = False) -> list[str]:
-        """One response for each prompt; greedy where ``deterministic``, else sampled from the agent's own stream."""
+        """One response for each prompt; greedy where ``deterministic``, else sampled from the agent's own stream.
+
+        In a task of several turns these are first turns.
+        """
         if isinstance(prompts, str):
             raise TypeError(f"predict(prompts=) must be a sequence of str, got one str: {prompts!r}")
         sampling = self._sampling(greedy=deterministic)
@@ -332,6 +347,14 @@ class GroupedPG:
         return cls(env, policy, weighter=weighter, **options)
 
 
+def _with_loss_weight(weighting: Weighting, batch: RolloutBatch) -> Weighting:
+    """The weighting whose scale, which acts after all normalisation, is multiplied by the batch's loss weights."""
+    if batch.loss_weight is None:
+        return weighting
+    _, scale = weighting.rows(batch.group, batch.rewards.shape[1])
+    return replace(weighting, scale=per_response(scale * batch.loss_weight, batch.group))
+
+
 def _checked_seed(seed: int) -> int:
     """The seed itself: below 2**32 it is one word of a stream's seed, so that no two streams coincide."""
     if not 0 <= int(seed) < 2**32:
@@ -344,25 +367,3 @@ def _checked_preference(preference: Sequence[float] | None, k: int) -> NDArray[n
     if values.shape != (k,) or not np.isfinite(values).all() or (values < 0).any() or not values.any():
         raise ValueError(f"preference must be {k} non-negative numbers, not all 0, got {preference!r}")
     return values
-
-
-class _SignalFlag:
-    """Turns the first SIGINT into a flag while it is entered; the second is a KeyboardInterrupt again."""
-
-    def __init__(self) -> None:
-        self.raised = False
-        self._previous: Any = None
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGINT, self._raise)
-        return self
-
-    def _raise(self, number: int, frame: FrameType | None) -> None:
-        self.raised = True
-        # A background job of a shell starts with SIGINT ignored; who sends a second one means it all the same.
-        signal.signal(signal.SIGINT, self._previous if callable(self._previous) else signal.default_int_handler)
-
-    def __exit__(self, *_: object) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)

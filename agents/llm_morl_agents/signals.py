@@ -5,7 +5,7 @@ Shapes: N responses, K objectives.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from llm_morl_agents.advantages import Estimator
 from llm_morl_agents.batch import RolloutBatch
+from llm_morl_agents.dialogue_rollout import turns_of
 from llm_morl_agents.evaluate import evaluate_policy
 from llm_morl_agents.gradients import chosen_parameters, objective_gramian, objective_influence, realised_gain
 from llm_morl_agents.policy import Policy, Sampling
@@ -52,12 +53,22 @@ def check_needs(weighter: Weighter, policy: Policy) -> None:
         chosen_parameters(policy, probe)
 
 
+def estimator_for(estimator: Estimator, batch: RolloutBatch) -> Estimator:
+    """The estimator itself; one that leaves missing rewards out where the environment says that objectives are missing.
+
+    An `Estimator` refuses NaN unless its user allows it. Here the environment has named each reward that is missing.
+    """
+    return estimator if batch.objective_mask is None else replace(estimator, nan="ignore")
+
+
 def objective_advantages(estimator: Estimator, batch: RolloutBatch) -> Floats:
-    """``A_k`` (K, N): what the estimator gives for the weights e_k, objective k alone."""
+    """``A_k`` (K, N): what the estimator gives for the weights e_k, objective k alone, times the loss weights."""
     directions = np.eye(batch.rewards.shape[1])
-    return np.stack(
+    estimator = estimator_for(estimator, batch)
+    advantages: Floats = np.stack(
         [estimator(batch.rewards, batch.group, Weighting(e), lengths=batch.lengths) for e in directions]
     ).reshape(len(directions), len(batch))
+    return advantages if batch.loss_weight is None else advantages * batch.loss_weight
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +82,8 @@ class Meter:
         env: Of the agent; ``validation`` resets it, which a training step survives since it opens with a seeded reset.
         estimator: Gives the advantages of each objective.
         settings: Of the agent.
-        sampling: Its caps and stops are those of ``validation``; its cap is the constant length of the loss.
+        sampling: Its caps and stops are those of ``validation``; its cap, times the turns of a dialogue, is the
+            constant length of the loss.
     """
 
     needs: frozenset[str]
@@ -81,6 +93,16 @@ class Meter:
     estimator: Estimator
     settings: Settings
     sampling: Sampling
+
+    @property
+    def _constant_length(self) -> int:
+        return self.sampling.max_new_tokens * turns_of(self.env)
+
+    def _where_measured(self, value: Floats, batch: RolloutBatch) -> Floats:
+        """A signal (K,) or (K, K), NaN for the objectives that apply to none of the responses that were measured on."""
+        count = len(batch.prompt_ids) if self.probe.groups is None else self.probe.groups
+        absent: NDArray[np.bool_] = np.all(np.isnan(batch.rewards[batch.prompt_index < count]), axis=0)
+        return np.where(absent | absent[:, None] if value.ndim == 2 else absent, np.nan, value)
 
     def _due(self, need: str, step: int) -> bool:
         return need in self.needs and step % self.probe.every == 0
@@ -93,14 +115,15 @@ class Meter:
             ("gradients.jvp", "influence", objective_influence),
         ):
             if self._due(need, step):
-                found[signal] = measure(
+                value = measure(
                     self.policy,
                     batch,
                     objective_advantages(self.estimator, batch),
                     self.settings,
                     self.probe,
-                    constant_length=self.sampling.max_new_tokens,
+                    constant_length=self._constant_length,
                 )
+                found[signal] = self._where_measured(value, batch)
         if self._due("validation", step):
             found["validation"] = self.validate()
         return found
@@ -109,14 +132,15 @@ class Meter:
         """``realised`` gain of this step, where it is needed and due in the next."""
         if not self._due("realised", step + 1):
             return None
-        return realised_gain(
+        gain = realised_gain(
             self.policy,
             batch,
             objective_advantages(self.estimator, batch),
             self.settings,
             probe=self.probe,
-            constant_length=self.sampling.max_new_tokens,
+            constant_length=self._constant_length,
         )
+        return self._where_measured(gain, batch)
 
     def validate(self) -> Floats:
         """Mean greedy rewards (K,) on the first ``probe.problems`` problems of the split ``validation``.

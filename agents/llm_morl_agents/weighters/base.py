@@ -144,8 +144,9 @@ class Signals:
         level: Where the estimator applies the weights, ``"reward"`` or ``"advantage"``.
         step: Index of the training step, from 0.
         gramian: (K, K) inner products of the per-objective gradients. Only if ``needs`` names a gradient, as all below.
+            NaN for an objective that no response of those that were measured on has, as in the two that follow.
         influence: (K,) inner product of each objective's gradient with their sum.
-        realised: (K,) gain of the previous step.
+        realised: (K,) gain of the previous step, on its responses.
         validation: (K,) reward vector of the current policy on held-out problems.
 
     Raises:
@@ -174,7 +175,8 @@ class Signals:
             object.__setattr__(self, name, frozen_array(f"Signals({name}=)", getattr(self, name), (k,), inf=bound))
         for name, shape in (("gramian", (k, k)), ("influence", (k,)), ("realised", (k,)), ("validation", (k,))):
             if getattr(self, name) is not None:
-                object.__setattr__(self, name, frozen_array(f"Signals({name}=)", getattr(self, name), shape))
+                value, nan = getattr(self, name), name != "validation"
+                object.__setattr__(self, name, frozen_array(f"Signals({name}=)", value, shape, nan=nan))
         if (self.preference < 0).any():
             raise ValueError(f"Signals(preference=) must be non-negative, got {self.preference}")
         if self.level not in get_args(Level):

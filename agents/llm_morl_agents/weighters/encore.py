@@ -8,9 +8,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bases import FLAT, quotient
+from ..bases import FLAT
 from .base import Objectives, Signals, State, Weighting
 from .bounds import check_bounds, unit_interval
+from .selection import present_objectives, shares_among
 
 
 def rating_entropy(ratings: NDArray[np.int64] | NDArray[np.float64], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -75,7 +76,10 @@ class ENCORE:
         return {}
 
     def __call__(self, signals: Signals, state: State) -> tuple[Weighting, State]:
-        """Weights (K,), summing to 1 at reward level and to K at advantage level where preferences are 1."""
+        """Weights (K,), summing to 1 at reward level and to K at advantage level where preferences are 1.
+
+        An objective that is missing from the batch gets the mean weight.
+        """
         valid = ~np.isnan(signals.rewards)
         ratings = signals.rewards
         if self.bins is not None:
@@ -84,4 +88,5 @@ class ENCORE:
             ratings = np.minimum(np.floor(self.bins * unit + FLAT), self.bins - 1)
         weights = np.exp(-rating_entropy(ratings, valid) / self.tau)
         factor = len(weights) if signals.level == "advantage" else 1
-        return Weighting(factor * quotient(weights, weights.sum()) * signals.preference), state
+        share = shares_among(weights, present_objectives(signals.rewards))
+        return Weighting(factor * share * signals.preference), state

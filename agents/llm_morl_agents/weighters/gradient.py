@@ -50,6 +50,31 @@ def mirror_step(log_share: Floats, exponent: Floats, *, floor: float = 0.0) -> F
     return np.asarray(moved)
 
 
+def mirror_step_among(log_share: Floats, exponent: Floats, moving: NDArray[np.bool_], *, floor: float = 0.0) -> Floats:
+    """`mirror_step` of some objectives on the sum of their shares; the others keep theirs.
+
+    Args:
+        log_share: (K,).
+        exponent: (K,); only those of ``moving`` are looked at.
+        moving: bool (K,), which objectives.
+        floor: As there.
+
+    >>> log_share = np.log([0.2, 0.3, 0.5])
+    >>> np.exp(mirror_step_among(log_share, np.array([np.log(6), 0.0, 9.0]), np.array([True, True, False]))).round(9)
+    array([0.4, 0.1, 0.5])
+    """
+    if moving.all():
+        return mirror_step(log_share, exponent, floor=floor)
+    moved = log_share.copy()
+    if moving.any():
+        mass = np.exp(log_share[moving]).sum()
+        # Where all that moves stands at the floor the two are equal up to rounding, which must not leave nothing free.
+        own_floor = min(floor / mass, (1 - 1e-12) / moving.sum())
+        inside = mirror_step(log_share[moving] - np.log(mass), exponent[moving], floor=own_floor)
+        moved[moving] = inside + np.log(mass)
+    return moved
+
+
 @dataclass(frozen=True)
 class GradientInfluence:
     """``w <- softmax(log w + (eta / mu) I)``, ``I_k = <grad J_k, sum_l grad J_l>``: Dynamic Reward Weighting.
@@ -57,7 +82,8 @@ class GradientInfluence:
     An objective whose gradient points along those of the others gains weight, one that conflicts loses (arXiv
     2509.11452, gradient-based weight optimisation). The weights of a step use the influences of that same step. They
     sum to 1 at reward level, which is the paper's, and to K at advantage level, so that equal weights reproduce GDPO.
-    The preference multiplies afterwards; the influences do not see it. Steps without a measurement keep the weights.
+    The preference multiplies afterwards; the influences do not see it. Steps without a measurement keep the weights; a
+    measurement without an objective keeps the share of that one, and moves the others among themselves.
 
     Only ``eta / mu`` acts. The paper's values (learning rate 1e-6 over 1e-5, 1e-4 in some runs) make the exponent 0.1 I
     or 0.01 I. There each gradient is clipped to norm 1, so that ``|I| <= K``; as released, ``clip_norm=1.0`` and
@@ -172,7 +198,10 @@ class GradientInfluence:
         )
 
     def init(self, objectives: Objectives) -> State:
-        """``log_share`` (K,) of the first weights; ``total`` (K,) and ``count`` of the measurements since an update."""
+        """``log_share`` (K,) of the first weights; ``total`` (K,) and ``count`` of the measurements since an update.
+
+        While objectives were missing from some of those, ``counts`` (K,) holds how many each was in.
+        """
         k = len(objectives)
         if self.initial is not None and len(self.initial) != k:
             raise ValueError(f"GradientInfluence(initial=) must have {k} entries, got {self.initial}")
@@ -192,15 +221,21 @@ class GradientInfluence:
 
     def _influence(self, signals: Signals) -> Floats | None:
         if self.mode == "exact":
-            return None if signals.gramian is None else np.asarray(signals.gramian.sum(axis=1))
+            if signals.gramian is None:
+                return None
+            return np.where(np.isnan(np.diag(signals.gramian)), np.nan, np.nan_to_num(signals.gramian).sum(axis=1))
         return signals.influence if self.mode == "jvp" else signals.realised
 
     def _updated(self, influence: Floats, state: State) -> State:
-        total = np.asarray(state["total"], dtype=np.float64) + influence
+        k = len(influence)
+        total = np.asarray(state["total"], dtype=np.float64) + np.nan_to_num(influence)
         count = int(state["count"]) + 1
+        counts = np.asarray(state.get("counts", np.full(k, count - 1)), dtype=np.int64) + ~np.isnan(influence)
         if count < self.accumulate:
-            return {**state, "total": total, "count": count}
+            partly = {} if (counts == count).all() else {"counts": counts}
+            return {**state, "total": total, "count": count, **partly}
         log_share = np.asarray(state["log_share"], dtype=np.float64)
         rate = self.eta / self.mu * (1 if self.favour == "gaining" else -1)
-        moved = mirror_step(log_share, rate * total / count, floor=self.floor)
-        return {"log_share": moved, "total": np.zeros(len(moved)), "count": 0}
+        exponent = rate * total / np.maximum(counts, 1)
+        moved = mirror_step_among(log_share, exponent, counts > 0, floor=self.floor)
+        return {"log_share": moved, "total": np.zeros(k), "count": 0}

@@ -101,7 +101,7 @@ class GradientCombiner:
     P-GAPO under a preference. The preference multiplies afterwards. Objectives whose gradient is 0 (norm at most
     1e-6 of the largest; nothing varies) stay out of the problem and get the mean weight, where ``mgda`` would give them
     all. Steps without a measurement, without any gradient, or for which the method finds no direction (CAGrad at a
-    Pareto-stationary point) keep the weights before, at first even ones.
+    Pareto-stationary point) keep the weights before, at first even ones; so does an objective that no response has.
 
     Left out: methods of torchjd whose weights may be negative (IMTL-G, Aligned-MTL), since a negative weight on an
     advantage trains against an objective; those with a memory of their own (GradVac, SDMGrad).
@@ -194,8 +194,9 @@ class GradientCombiner:
     def __call__(self, signals: Signals, state: State) -> tuple[Weighting, State]:
         """Weights (K,); the state holds those of the last measurement as ``weights``, of mean 1."""
         k = signals.rewards.shape[1]
-        found = None if signals.gramian is None else self.shares(signals.gramian, signals.step)
-        if found is not None:
-            state = {"weights": found}
+        found = None if signals.gramian is None else self.shares(np.nan_to_num(signals.gramian), signals.step)
         weights = np.asarray(state.get("weights", np.ones(k)), dtype=np.float64)
+        if found is not None and signals.gramian is not None:
+            weights = np.where(np.isnan(np.diag(signals.gramian)), weights, found)
+            state = {"weights": weights}
         return Weighting((1.0 if signals.level == "advantage" else 1 / k) * weights * signals.preference), state

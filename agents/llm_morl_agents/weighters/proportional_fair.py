@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from ..bases import flat_groups, moments, rows_of
 from .base import Objectives, Signals, State, Weighting
+from .selection import present_objectives
 
 Floats = NDArray[np.float64]
 
@@ -98,17 +99,20 @@ class ProportionalFair:
         """Weights (K,) that sum to 1 at reward level; (P, K) whose rows sum to K on average at advantage level.
 
         An objective that is missing from the whole batch keeps its running mean, or weighs as if at its upper bound.
-        With ``decay`` the state holds the running ``mean`` (K,).
+        With ``decay`` the state holds the running ``mean`` (K,), and until every objective was there once, which ones
+        were ``seen``.
         """
         _check_declared(signals.low, signals.high)
         batch = moments(signals.rewards, np.zeros_like(signals.group))
         mean = np.where(batch.size > 0, batch.mean, signals.high)[0] if len(batch.size) else signals.high
         if self.decay:
+            there = seen = present_objectives(signals.rewards) & bool(len(signals.rewards))
             if "mean" in state:
                 before = np.asarray(state["mean"], dtype=np.float64)
-                seen = ~np.isnan(signals.rewards).all(axis=0)
-                mean = np.where(seen, self.decay * before + (1 - self.decay) * mean, before)
-            state = {"mean": mean}
+                known = np.asarray(state.get("seen", np.ones(len(mean))), dtype=np.bool_)
+                mixed = np.where(known, self.decay * before + (1 - self.decay) * mean, mean)
+                mean, seen = np.where(there, mixed, before), known | there
+            state = {"mean": mean} if seen.all() else {"mean": mean, "seen": seen}
         options = {"alpha": self.alpha, "floor": self.floor}
         utility = marginal_utility(mean, signals.low, signals.high, signals.preference, **options)
         if signals.level == "reward":

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..bases import FLAT, flat_groups, moments, quotient
 from .base import Objectives, Signals, State, Weighting, frozen_array
 from .clipped import bounded
+from .selection import present_objectives, shares_among
 
 
 def coefficient_of_variation(
@@ -51,6 +52,9 @@ class SAW:
     (shift, CV and share of its section on stage-aware weighting): ``w_k = CV_k / sum_l CV_l``, times K at advantage
     level, so that equal CVs reproduce GDPO. If ``sum_l CV_l < delta`` all weights are 1, at both levels. The
     preference multiplies afterwards, since the CV cannot see a positive rescaling. Needs declared lower bounds.
+
+    An objective that is missing from the batch keeps its running share, or has the mean one without ``ema``; the others
+    divide the rest, so that their mean weight stays.
 
     Low variance is not the same as learned: an objective that is never solved also has CV 0 and stays off until it
     moves by luck. A rare binary success has a very large CV.
@@ -149,7 +153,12 @@ class SAW:
         k = len(cv)
         if not self.released and cv.sum() < self.delta:
             return Weighting(signals.preference), state
-        share = cv / (cv.sum() + self.delta) if self.released else cv / cv.sum()
+        present = present_objectives(signals.rewards)
+        if not present.all():
+            running = state.get("share") if self.ema is not None else None
+            share = shares_among(cv, present, None if running is None else np.asarray(running, dtype=np.float64))
+        else:
+            share = cv / (cv.sum() + self.delta) if self.released else cv / cv.sum()
         if self.ema is not None:
             if "share" in state:
                 share = self.ema * np.asarray(state["share"], dtype=np.float64) + (1 - self.ema) * share

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from ..bases import quotient
 from .base import Signals
 
 Floats = NDArray[np.float64]
@@ -42,6 +43,37 @@ def per_response(weights: Floats, group: NDArray[np.int64]) -> Floats:
     [[2.0], [1.0]]
     """
     return weights[np.argsort(group)] if len(np.unique(group)) == len(group) else weights
+
+
+def present_objectives(rewards: Floats) -> NDArray[np.bool_]:
+    """Which objectives any response of the batch has, bool (K,); all of them in an empty batch.
+
+    >>> present_objectives(np.array([[0.5, np.nan], [np.nan, np.nan]])).tolist()
+    [True, False]
+    """
+    there: NDArray[np.bool_] = np.any(~np.isnan(rewards), axis=0)
+    return there if len(rewards) else np.ones_like(there)
+
+
+def shares_among(values: Floats, present: NDArray[np.bool_], held: Floats | None = None) -> Floats:
+    """``values / sum(values)``, (K,), among the objectives that the batch has; the others keep the shares of ``held``.
+
+    So an objective that is missing from a batch changes neither the ratios of the others nor the mean weight that they
+    share: both are as if the weights were of those others alone.
+
+    Args:
+        values: (K,) non-negative; what is missing is not looked at.
+        present: bool (K,), from `present_objectives`.
+        held: (K,) shares that sum to 1; equal ones where None.
+
+    >>> shares_among(np.array([3.0, 1.0, 9.0]), np.array([True, True, False])).round(3).tolist()
+    [0.5, 0.167, 0.333]
+    """
+    if present.all():
+        return quotient(values, values.sum())
+    held = np.full(len(values), 1 / len(values)) if held is None else held
+    counted = np.where(present, values, 0.0)
+    return np.where(present, held[present].sum() * quotient(counted, counted.sum()), held)
 
 
 def where_present(weights: Floats, signals: Signals) -> Floats:

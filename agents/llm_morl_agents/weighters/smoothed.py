@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .base import Signals, State, Weighting
+from .selection import present_objectives
 from .wrapping import Wrapper
 
 
@@ -17,7 +18,8 @@ class Smoothed(Wrapper):
     Weights from one batch are noisy: a rare reward moves a coefficient of variation by much. The price is delay, about
     ``1 / (1 - decay)`` steps. The average is linear, so the preference still multiplies, and a sum that every step
     shares is kept. A step on which the inner weighter falls back (`SAW` to ones, whatever the level) is averaged like
-    any other; ``SAW(ema=)`` smooths shares and leaves such steps out. Scale and combiner are not smoothed.
+    any other; ``SAW(ema=)`` smooths shares and leaves such steps out. An objective that is missing from the batch keeps
+    its running weight. Scale and combiner are not smoothed.
 
     Args:
         inner: A weighter that gives one weight for each objective, (K,).
@@ -52,5 +54,7 @@ class Smoothed(Wrapper):
                 f"of (K,), such as SAW"
             )
         if "weights" in state:
-            weights = self.decay * np.asarray(state["weights"], dtype=np.float64) + (1 - self.decay) * weights
+            before = np.asarray(state["weights"], dtype=np.float64)
+            mixed = self.decay * before + (1 - self.decay) * weights
+            weights = np.where(present_objectives(signals.rewards), mixed, before)
         return replace(weighting, weights=weights), {**after, "weights": weights}
