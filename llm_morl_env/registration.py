@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 TASKS: Mapping[str, str] = MappingProxyType(
     {
         "toolcall": "llm_morl_env.tasks.toolcall:toolcall_task",
+        "mathreasoning": "llm_morl_env.tasks.mathreasoning:mathreasoning_task",
         "toolcall-multiturn": "llm_morl_env.tasks.toolworld:toolcall_multiturn_task",
         "summarize": "llm_morl_env.tasks.summarize:summarize_task",
         "countsfront": "llm_morl_env.tasks.counts_front:counts_front_task",
@@ -52,6 +53,7 @@ DIALOGUE_VECTOR_VIEWS: Mapping[str, str] = MappingProxyType(
 IDS: Mapping[str, str] = MappingProxyType(
     {
         "ToolCall-MO-v0": "toolcall",
+        "MathReasoning-MO-v0": "mathreasoning",
         "ToolCall-MultiTurn-MO-v0": "toolcall-multiturn",
         "Summarize-MO-v0": "summarize",
         "CountsFront-MO-v0": "countsfront",
