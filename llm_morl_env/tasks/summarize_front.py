@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_morl_env.metrics import equally_spaced_weights, nondominated
+from llm_morl_env.metrics import nondominated
 from llm_morl_env.tasks.building import EVAL_SIZE
 from llm_morl_rewards import Problem
 from llm_morl_rewards.summary import CLAUSE_SEPARATOR, VALUE_SEPARATOR
@@ -21,8 +22,8 @@ COLUMNS = ("coverage", "faithfulness", "conciseness")
 MAX_EXACT = 32
 #: Beyond so many problems the first ones stand for all: the training split is endless.
 MAX_PROBLEMS = EVAL_SIZE
-#: Preferences are multiples of one part in so many, none zero.
-DIVISIONS = 40
+#: What a unit of one objective may be worth in units of another, in `supported_weights`.
+EXCHANGE_RATES = tuple(float(rate) for rate in np.geomspace(1 / 1024, 1024, 81))
 #: Decimals within which sums over problems are equal.
 _DECIMALS = 12
 
@@ -40,10 +41,10 @@ class SummaryFront:
 
     The front of the means is that of the sums of one point a problem (their Minkowski sum), divided by the number of
     problems. Up to `MAX_EXACT` problems it is formed problem by problem, and is complete. Beyond, it has too many
-    points to list: the result holds those that maximise ``w . r`` for some preference ``w`` of a grid with positive
-    entries (`DIVISIONS`). They are found problem by problem, and no policy improves on any of them; what is missing
-    lies between them, off the convex hull by the order of one problem's share, 1/n. Of more than `MAX_PROBLEMS`
-    problems the first `MAX_PROBLEMS` are taken: for the endless training split this is a sample, not its expectation.
+    points to list: the result holds those that maximise ``w . r`` for a preference ``w`` of `supported_weights`, all
+    positive. They are found problem by problem, and no policy improves on any of them; what is missing lies between
+    them, off the convex hull by the order of one problem's share, 1/n. Of more than `MAX_PROBLEMS` problems the first
+    `MAX_PROBLEMS` are taken: for the endless training split this is a sample, not its expectation.
 
     Args:
         count: Length of a text, by a tokenizer that passes `llm_morl_env.tasks.summarize_grammar.splits_by_clause`.
@@ -101,12 +102,22 @@ def _all_sums(fronts: Sequence[Floats]) -> Floats:
 
 
 def _supported_sums(fronts: Sequence[Floats]) -> Floats:
-    """Sums of the points of each front that are best for a preference, over a grid of preferences."""
-    n_objectives = fronts[0].shape[1]
-    grid = equally_spaced_weights(n_objectives, divisions=DIVISIONS)
-    weights = grid[(grid > 0).all(axis=1)]
+    """Sums of the points of each front that are best for a preference, one sum a preference."""
+    weights = supported_weights(fronts[0].shape[1])
     sums = sum(front[(weights @ front.T).argmax(axis=1)] for front in fronts)
     return _front(np.asarray(sums))
+
+
+def supported_weights(n_objectives: int) -> Floats:
+    """Preferences (W, K): the first objective at 1, each other one at each of `EXCHANGE_RATES`.
+
+    Even steps of the rates' logarithms, since the objectives trade at very different rates: of an empty summary the
+    first clause gains all of faithfulness for a few hundredths of conciseness.
+
+    >>> supported_weights(1).tolist(), supported_weights(3).shape
+    ([[1.0]], (6561, 3))
+    """
+    return np.array([(1.0, *rates) for rates in product(EXCHANGE_RATES, repeat=n_objectives - 1)])
 
 
 def _front(points: Floats) -> Floats:
