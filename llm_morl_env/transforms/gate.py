@@ -12,10 +12,7 @@ from numpy.typing import NDArray
 from llm_morl_env.task import Task
 from llm_morl_env.transforms.objectives import Around, column_of
 from llm_morl_rewards import Problem, RewardVector
-from llm_morl_rewards.base import Kind, RewardFunction, applicable, evaluate
-
-#: From the least to the most that a reward function sees.
-_KINDS: tuple[Kind, ...] = ("pointwise", "batch", "group")
+from llm_morl_rewards.base import KINDS, RewardFunction, applicable, evaluate
 
 
 @dataclass(frozen=True)
@@ -82,7 +79,7 @@ class Gated(Around):
     """
 
     def __init__(self, inner: RewardFunction, on: RewardFunction, threshold: float) -> None:
-        super().__init__(inner, kind=max(inner.kind, on.kind, key=_KINDS.index))
+        super().__init__(inner, kind=max(inner.kind, on.kind, key=KINDS.index))
         self.on, self.threshold = on, threshold
 
     def __call__(self, *args: Any) -> Any:

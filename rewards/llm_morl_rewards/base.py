@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Kind = Literal["pointwise", "batch", "group"]
+#: From the least to the most that a reward function sees.
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 #: A value may leave its declared bounds by this share of their width (rounding); beyond it the bounds are wrong.
 BOUND_TOLERANCE = 1e-6
@@ -90,8 +92,8 @@ def reward(
     """
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
         raise ValueError(f"reward(low=, high=) must be finite with low < high, got low={low!r}, high={high!r}")
-    if kind not in get_args(Kind):
-        raise ValueError(f"reward(kind=) must be one of {get_args(Kind)}, got {kind!r}")
+    if kind not in KINDS:
+        raise ValueError(f"reward(kind=) must be one of {KINDS}, got {kind!r}")
 
     def declare(function: F) -> F:
         declared = cast(Any, function)
