@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from llm_morl_agents.pretrain.demonstrations.base import Demonstrator, Segments
+from llm_morl_agents.pretrain.demonstrations.mathreasoning import mathreasoning_demonstrations
 from llm_morl_agents.pretrain.demonstrations.summarize import summarize_demonstrations
 from llm_morl_agents.pretrain.demonstrations.toolcall import toolcall_demonstrations
 from llm_morl_agents.pretrain.demonstrations.toolworld import toolworld_demonstrations
@@ -18,5 +19,6 @@ DEMONSTRATIONS: Mapping[str, Callable[..., Demonstrator]] = MappingProxyType(
         "toolcall": toolcall_demonstrations,
         "toolcall-multiturn": toolworld_demonstrations,
         "summarize": summarize_demonstrations,
+        "mathreasoning": mathreasoning_demonstrations,
     }
 )
