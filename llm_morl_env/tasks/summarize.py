@@ -57,15 +57,14 @@ def summarize_task(
 
     ## Prompt and answer
 
-    Prompt and gold answer of the built-in problems:
+    ```text
+    <doc>people say the color of the lamp is red. for the boat, the age is 12. the lamp has the price 48.<question>lamp<answer>
 
-        <doc>people say the color of the lamp is red. for the boat, the age is 12. the lamp has the price 48.
-        <question>lamp<answer>
+    color red; price 48
+    ```
 
-        color red; price 48
-
-    (in one line). Clauses ``key value`` stand in any order, with "; " between them and one space after the key; what
-    deviates is a clause that is not supported. The prompt of real data is an instruction and the text.
+    Clauses ``key value`` stand in any order, with "; " between them and one space after the key; what deviates is a
+    clause that is not supported. The prompt of real data is an instruction and the text.
 
     ## Objectives
 
@@ -143,7 +142,7 @@ def summarize_task(
     >>> gold = task[0].meta["gold"]
     >>> task.score([task[0]] * 2, [gold, gold.split("; ")[0]])[:, :2].tolist()
     [[1.0, 1.0], [0.5, 1.0]]
-    """  # noqa: E501  (a row of a table is one line)
+    """  # noqa: E501  (a row of a table is one line, and so is a prompt)
     counter = counter_of(tokenizer)
     if data is None and data_format is not None:
         raise ValueError(f"data_format={data_format!r} needs data=, got None")
