@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from llm_morl_env import make_env
 from llm_morl_env.tasks.toolworld import (
     MAX_TURNS,
     OBJECTIVES,
@@ -176,3 +177,13 @@ def test_pickling_tokenizers_and_transforms():
     short = toolcall_multiturn_task(max_prompt_tokens=7, max_response_tokens=9)
     assert (short.max_prompt_tokens, short.max_response_tokens) == (7, 9)
     assert toolcall_multiturn_task(transforms=[lambda task: task.with_split("eval")]).split == "eval"
+
+
+def test_the_environment_pays_gold_dialogues_turn_by_turn():
+    env = make_env(task="toolcall-multiturn", view="text")
+    for index in range(6):
+        env.reset(options={"problem": index})
+        turns = split_turns(env.task[index].meta["gold"])
+        steps = [env.step(turn) for turn in turns]
+        assert [terminated for _, _, terminated, *_ in steps] == [False] * (len(turns) - 1) + [True]
+        assert sum(rewards for _, rewards, *_ in steps) == pytest.approx([1.0, 1.0, 1.0])
