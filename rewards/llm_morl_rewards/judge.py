@@ -73,6 +73,9 @@ class JudgeError(RuntimeError):
             place.append(f"HTTP status {self.status}")
         return f"{super().__str__()} ({'; '.join(place)})" if place else super().__str__()
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"  # what RewardError quotes
+
     def at(self, rows: Sequence[int]) -> JudgeError:
         """The same error, with the rows that were compared."""
         return JudgeError(super().__str__(), criteria=self.criteria, rows=rows, status=self.status)
