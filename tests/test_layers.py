@@ -14,7 +14,7 @@ LINTER = shutil.which("lint-imports", path=str(Path(sys.executable).parent)) or 
 OWN = ("llm_morl_rewards", "llm_morl_env", "llm_morl_agents")
 #: All that the light layers may import, extras inside the function that needs them included.
 ALLOWED = {
-    "llm_morl_rewards": {"numpy", "scipy"},
+    "llm_morl_rewards": {"numpy", "scipy", "httpx"},
     "llm_morl_env": {"llm_morl_rewards", "numpy", "gymnasium", "mo_gymnasium", "tokenizers", "moocore", "pyarrow"},
 }
 
