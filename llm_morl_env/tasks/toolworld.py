@@ -123,9 +123,10 @@ def toolcall_multiturn_task(
     right three times in four. The gold dialogue, which knows, acts at once where the guess is right (C = 1) and looks
     first where it is wrong. A policy cannot know: who always looks has success 1 but, where the guess was right, an
     economy of 1/2 (one look) or 1/3 (two); who always trusts has economy 1 and success 3/4. Over the hinted requests
-    of the ``standard`` tier these are the ends of the front, (success, economy) = (1, 0.59) and (0.75, 1), with all
-    mixtures between. Where there is no guess, looking costs nothing, and blind acting halves the success; calls beyond
-    it, checks of what is known already and errors cost economy alone.
+    of the ``standard`` tier that is (success, economy) = (1, 0.59) and (0.75, 1). These are the ends of the front, up
+    to the rare price that makes a second look needless; between them lie their mixtures and somewhat more, since one
+    can look where a look is cheap. Without a guess, looking costs nothing, and blind acting halves the success. Calls
+    beyond that, checks of what is known already and errors cost economy alone.
 
     ## Difficulty and splits
 
