@@ -81,7 +81,7 @@ def main(arguments: Sequence[str]) -> int:
     from llm_morl_agents.experiments.tasks import make_envs
     from llm_morl_agents.grouped_pg import DEFAULT_MAX_RESPONSE_TOKENS
     from llm_morl_agents.policy import Sampling
-    from llm_morl_agents.rollout import stream
+    from llm_morl_agents.rollout import objectives_of, stream
 
     torch.set_num_threads(config.threads)
     with user_errors():
@@ -109,10 +109,10 @@ def main(arguments: Sequence[str]) -> int:
     table = Table(title=f"{started} on {config.task_name}, split {config.split}")
     for name in ("objective", "bounds", "greedy", "sampled"):
         table.add_column(name, justify="left" if name == "objective" else "right")
-    space = envs.unwrapped.reward_space  # type: ignore[attr-defined]  # not in Gymnasium
+    bounds = objectives_of(envs)
     for k, name in enumerate(evaluation.objectives):
         cells = [_with_error(values[:, k]) for values in (evaluation.greedy_rewards, evaluation.sampled_rewards)]
-        table.add_row(name, f"{space.low[k]:g} to {space.high[k]:g}", *cells)
+        table.add_row(name, f"{bounds.low[k]:g} to {bounds.high[k]:g}", *cells)
     console.print(table)
     console.print(
         f"mean ± standard error over {len(evaluation.sampled_rewards)} problems; one answer each", highlight=False
