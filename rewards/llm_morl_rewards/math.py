@@ -14,7 +14,7 @@ from llm_morl_rewards.math_numbers import DECIMAL, read_number
 from llm_morl_rewards.math_verify_adapter import expressions_match
 
 #: Of a longer text only the end is read, which holds the answer.
-MAX_CHARS = 100_000
+MAX_CHARS = 32_768
 #: A longer answer is compared as a text only.
 _MAX_ANSWER_CHARS = 1000
 
