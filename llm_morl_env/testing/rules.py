@@ -18,6 +18,7 @@ from gymnasium.utils.env_checker import check_env
 from llm_morl_env.testing.subject import Call, Env, Subject, compare
 from llm_morl_env.values import mutables, overwrite, share_memory
 from llm_morl_env.wrappers import ScalarizedReward
+from llm_morl_env.wrappers.declared import declared
 
 #: Calls whose objects are compared pair by pair, the more the slower.
 _COMPARED_CALLS = 12
@@ -28,19 +29,19 @@ RETURN_TOLERANCE = 1e-6
 def check_declarations(subject: Subject) -> None:
     """``reward_space``, ``reward_dim`` and, where there are, ``objective_names`` and ``return_space`` fit together."""
     env = subject.make()
-    space = getattr(env.unwrapped, "reward_space", None)
+    space = declared(env, "reward_space")
     if not isinstance(space, Box) or space.dtype != np.float32 or len(space.shape) != 1:
         subject.fail("declarations", f"unwrapped.reward_space must be a float32 Box of shape (K,), got {space!r}")
     if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
         subject.fail("declarations", f"the bounds of reward_space must be finite, got {space!r}")
     size = space.shape[0]
-    dim = getattr(env.unwrapped, "reward_dim", None)
+    dim = declared(env, "reward_dim")
     if dim != size:
         subject.fail("declarations", f"unwrapped.reward_dim must be {size}, as reward_space has it, got {dim!r}")
-    names = getattr(env.unwrapped, "objective_names", None)
+    names = declared(env, "objective_names")
     if names is not None and (len(set(names)) != size or not all(isinstance(name, str) for name in names)):
         subject.fail("declarations", f"unwrapped.objective_names must be {size} distinct str, got {names!r}")
-    returns = getattr(env.unwrapped, "return_space", None)
+    returns = declared(env, "return_space")
     if returns is not None and (not isinstance(returns, Box) or returns.shape != space.shape):
         subject.fail("declarations", f"unwrapped.return_space must be a Box of shape {space.shape}, got {returns!r}")
 
@@ -67,7 +68,7 @@ def check_calls(subject: Subject) -> None:
 
 
 def _check_reward(subject: Subject, env: Env, call: Call) -> None:
-    space: Box = env.unwrapped.reward_space  # type: ignore[attr-defined]  # not in Gymnasium
+    space: Box = declared(env, "reward_space")
     reward, where = call.reward, call.name
     if not isinstance(reward, np.ndarray) or reward.dtype != np.float32 or reward.shape != space.shape:
         subject.fail("calls", f"{where}: the reward must be a float32 array of shape {space.shape}, got {reward!r}")
@@ -83,7 +84,7 @@ def _check_reward(subject: Subject, env: Env, call: Call) -> None:
 def check_returns(subject: Subject) -> None:
     """The rewards of an episode add up to a member of ``unwrapped.return_space``, where that is declared."""
     env = subject.make()
-    space = getattr(env.unwrapped, "return_space", None)
+    space = declared(env, "return_space")
     if space is None:
         return
     slack = RETURN_TOLERANCE * np.maximum(1.0, np.maximum(np.abs(space.low), np.abs(space.high)))

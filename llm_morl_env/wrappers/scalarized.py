@@ -8,8 +8,9 @@ from typing import Any, Literal, SupportsFloat, TypeVar, cast, get_args
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.spaces import Box
 from numpy.typing import ArrayLike, NDArray
+
+from llm_morl_env.wrappers.declared import return_box, reward_box
 
 ObsType = TypeVar("ObsType")
 ActType = TypeVar("ActType")
@@ -38,7 +39,7 @@ class ScalarizedReward(gym.Wrapper[ObsType, ActType, ObsType, ActType], gym.util
     episode is paid at once.
 
     Args:
-        env: An environment with ``unwrapped.reward_space``, a Box of shape (K,).
+        env: An environment with a ``reward_space``, a Box of shape (K,).
         scalarization: See above.
         weights: Array (K,); ones by default.
         ideal: Array (K,), for ``"chebyshev"`` only: a return that no episode exceeds. By default
@@ -62,9 +63,7 @@ class ScalarizedReward(gym.Wrapper[ObsType, ActType, ObsType, ActType], gym.util
             self, scalarization=scalarization, weights=_plain(weights), ideal=_plain(ideal)
         )
         gym.Wrapper.__init__(self, env)
-        space = getattr(env.unwrapped, "reward_space", None)
-        if not isinstance(space, Box) or len(space.shape) != 1:
-            raise TypeError(f"ScalarizedReward(env=) needs unwrapped.reward_space, a Box of shape (K,), got {space!r}")
+        space = reward_box(env, "ScalarizedReward")
         if not callable(scalarization) and scalarization not in get_args(Scalarization):
             raise ValueError(
                 f"ScalarizedReward(scalarization=) must be one of {get_args(Scalarization)} or a callable, "
@@ -76,8 +75,8 @@ class ScalarizedReward(gym.Wrapper[ObsType, ActType, ObsType, ActType], gym.util
         self._shape = space.shape
         self._ideal = np.zeros(space.shape)
         if scalarization == "chebyshev":
-            returns = getattr(env.unwrapped, "return_space", space)
-            self._ideal = self._vector("ideal", returns.high if ideal is None else ideal)
+            highest = return_box(env, "ScalarizedReward").high
+            self._ideal = self._vector("ideal", highest if ideal is None else ideal)
         self._return = np.zeros(space.shape)
         self._weights = np.ones(space.shape)
         if weights is not None:
