@@ -34,6 +34,7 @@ TASKS: Mapping[str, str] = MappingProxyType(
         "contextfront": "llm_morl_env.tasks.context_front:context_front_task",
         "lengthtrap": "llm_morl_env.tasks.length_trap:length_trap_task",
         "unlock": "llm_morl_env.tasks.unlock:unlock_task",
+        "mixture": "llm_morl_env.tasks.mixture:mixture_task",
     }
 )
 #: Environments of one episode at a time, by ``view=``.
@@ -61,6 +62,7 @@ IDS: Mapping[str, str] = MappingProxyType(
         "ContextFront-MO-v0": "contextfront",
         "LengthTrap-MO-v0": "lengthtrap",
         "Unlock-MO-v0": "unlock",
+        "Mixture-MO-v0": "mixture",
     }
 )
 #: Second names, in MO-Gymnasium's habit of lower case.
