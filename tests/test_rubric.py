@@ -256,3 +256,9 @@ class TestRubric:
     def test_missing_file(self, tmp_path):
         with pytest.raises(FileNotFoundError):
             Rubric.from_file(tmp_path / "rubric.toml")
+
+
+def test_the_file_of_the_documentation_is_the_one_shown():
+    text = (ROOT / "docs" / "rubric.toml").read_text(encoding="utf-8")
+    assert f"```toml\n{text}```" in (ROOT / "docs" / "rubrics.md").read_text(encoding="utf-8")
+    assert Rubric.from_file(ROOT / "docs" / "rubric.toml").names == ("brief", "no_phrases", "says_why", "pushy")

@@ -146,6 +146,28 @@ class TestComparisons:
         np.testing.assert_array_equal(rewards(PROBLEMS, RESPONSES, GROUP), before)
 
 
+class TestReference:
+    PROBLEMS = tuple(Problem("Ask for tea.", meta={"gold": "some tea, thank you"}) for _ in RESPONSES)
+
+    def test_values_without_groups(self):
+        rewards = rubric_rewards(RUBRIC, JUDGE, reference="gold")
+        assert [f.kind for f in rewards] == ["pointwise", "pointwise", "batch", "batch", "pointwise"]
+        made = rewards(self.PROBLEMS, RESPONSES)
+        assert made[:, 2].tolist() == made[:, 3].tolist() == [0.0, 0.0, 1.0, 1.0]
+
+    def test_one_response_alone_has_a_value(self):
+        rewards = rubric_rewards(RUBRIC, JUDGE, "total", reference="gold")
+        assert rewards(self.PROBLEMS[:1], ["some tea, thank you"])[0, 0] == pytest.approx(3.5 / 6)
+
+    def test_problem_without_one(self):
+        with pytest.raises(RewardError, match=r"reference='gold'\).*got None"):
+            rubric_rewards(RUBRIC, JUDGE, reference="gold")(PROBLEMS, RESPONSES)
+
+    def test_has_no_opponents(self):
+        with pytest.raises(ValueError, match="opponents=2 are of the group"):
+            rubric_rewards(RUBRIC, JUDGE, reference="gold", opponents=2)
+
+
 class TestFaults:
     def test_questions_need_a_judge(self):
         with pytest.raises(ValueError, match=r"judge=\) is needed for the questions \['detail', 'blunt'\]"):

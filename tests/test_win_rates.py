@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from llm_morl_rewards import Problem
 from llm_morl_rewards.judge import DeterministicJudge, JudgeError
-from llm_morl_rewards.win_rates import pairings, win_rates
+from llm_morl_rewards.win_rates import pairings, reference_rates, win_rates
 
 Q = {"long": "Is it long?"}
 LONG = DeterministicJudge({"long": "longer"})
@@ -156,6 +156,35 @@ class TestWinRates:
         group.setflags(write=False)
         win_rates(LONG, Q, (Problem(""),) * 2, responses, group)
         assert responses == ["a", "b b"]
+
+
+class TestReference:
+    def test_by_hand(self):
+        responses = ["a", "b c", "a b c", "x y"]
+        made = reference_rates(LONG, Q, [Problem("")] * 4, responses, ["x y"] * 4)
+        assert made.ravel().tolist() == [0.0, 0.5, 1.0, 0.5]
+
+    @given(responses=TEXTS, bias=st.floats(0, 0.5))
+    def test_a_bias_for_a_place_cancels(self, responses, bias):
+        def verdict(a, b):
+            return 0.5 * np.sign(len(a) - len(b))
+
+        shown = Q, [Problem("")] * len(responses), responses, ["a b"] * len(responses)
+        fair = reference_rates(Scripted(verdict), *shown)
+        np.testing.assert_allclose(
+            reference_rates(Scripted(lambda a, b: verdict(a, b) + bias), *shown), fair, atol=1e-12
+        )
+        np.testing.assert_allclose(reference_rates(Scripted(verdict), *shown, both_orders=False), fair, atol=1e-12)
+
+    def test_numbers_of_comparisons(self):
+        for both, expected in [(True, 4), (False, 2)]:
+            judge = Scripted(lambda a, b: 0.0)
+            reference_rates(judge, Q, [Problem("")] * 3, ["a", "b", "r"], ["r"] * 3, both_orders=both)
+            assert sum(judge.asked.values()) == expected
+
+    def test_failure_names_the_row(self):
+        with pytest.raises(JudgeError, match="rows 1 and 1"):
+            reference_rates(Scripted(lambda a, b: 2.0), Q, [Problem("")] * 2, ["r", "a"], ["r"] * 2)
 
 
 class TestFailures:

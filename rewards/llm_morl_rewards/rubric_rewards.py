@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from llm_morl_rewards.base import Kind, Problem, RewardVector
 from llm_morl_rewards.judge import Judge
 from llm_morl_rewards.rubric import CheckError, Criterion, OnTimeout, Rubric
-from llm_morl_rewards.win_rates import pairings, win_rates
+from llm_morl_rewards.win_rates import pairings, reference_rates, win_rates
 
 Aggregate = Literal["criteria", "groups", "total"]
 
@@ -27,6 +27,7 @@ def rubric_rewards(
     aggregate: Aggregate = "criteria",
     *,
     opponents: int | None = None,
+    reference: str | None = None,
     both_orders: bool = True,
     on_timeout: OnTimeout = "error",
 ) -> RewardVector:
@@ -44,7 +45,9 @@ def rubric_rewards(
       A gate floors its own group only.
     - ``"total"``: one, ``"total"``, as if all were one group. Every gate floors it.
 
-    Objectives with a question are of kind ``"group"`` and need a batched environment; the others are pointwise. A pair
+    Objectives with a question are of kind ``"group"`` and need a batched environment, or of kind ``"batch"`` with
+    ``reference``; the others are pointwise. Within a group the win rates have the mean 1/2 whatever is written: they
+    train, and say nothing about progress. Agents evaluate one response a problem, to which they give 1/2. A pair
     is compared once for all questions, and the comparisons of the last batch are kept for the other objectives.
 
     Args:
@@ -52,13 +55,16 @@ def rubric_rewards(
         judge: Compares; needed where there are questions.
         aggregate: See above.
         opponents: How many others a response is compared with at least; None for all of its group.
+        reference: Name of the `Problem.meta` entry with a text that each response is compared with instead of the
+            others of its group: u of `llm_morl_rewards.win_rates.reference_rates`. For evaluation; it trains as well.
         both_orders: Whether each pair is compared in both orders, so that places cancel.
         on_timeout: What a pattern that meets its time limit does. ``"error"`` raises: it is a fault of the rubric.
             ``"floor"`` gives that criterion 0, with either polarity, and rewards then depend on the machine's speed.
 
     Raises:
         RubricError: If a check cannot be imported or does not take its parameters.
-        ValueError: If there are questions and no judge, or an option is unknown.
+        ValueError: If there are questions and no judge, or an option is unknown or contradicts another.
+        KeyError: When a problem is scored that lacks the reference.
 
     >>> rubric = Rubric([
     ...     Criterion("tea", "check", check="contains", parameters={"texts": "tea"}, hard=True, group="service"),
@@ -75,6 +81,10 @@ def rubric_rewards(
     if on_timeout not in get_args(OnTimeout):
         raise ValueError(f"rubric_rewards(on_timeout=) must be one of {get_args(OnTimeout)}, got {on_timeout!r}")
     pairings(2, opponents)
+    if reference is not None and opponents is not None:
+        raise ValueError(
+            f"rubric_rewards: opponents={opponents} are of the group, which reference={reference!r} replaces"
+        )
     questions = {c.name: c.question for c in rubric.criteria if c.question is not None}
     if questions and judge is None:
         raise ValueError(f"rubric_rewards(judge=) is needed for the questions {list(questions)}, got None")
@@ -84,7 +94,7 @@ def rubric_rewards(
             criterion.try_check()
         name = {"criteria": criterion.name, "groups": criterion.objective, "total": "total"}[aggregate]
         members.setdefault(name, []).append(criterion)
-    comparisons = None if judge is None else _Comparisons(judge, questions, opponents, both_orders)
+    comparisons = None if judge is None else _Comparisons(judge, questions, opponents, reference, both_orders)
     return RewardVector(
         [_RubricReward(name, tuple(criteria), comparisons, on_timeout) for name, criteria in members.items()]
     )
@@ -111,9 +121,16 @@ def aggregate_scores(scores: NDArray[np.float64], criteria: Sequence[Criterion])
 class _Comparisons:
     """Win rates of batches by criterion. Keeps those of the last batch, since each objective asks for its own part."""
 
-    def __init__(self, judge: Judge, questions: Mapping[str, str], opponents: int | None, both_orders: bool) -> None:
+    def __init__(
+        self,
+        judge: Judge,
+        questions: Mapping[str, str],
+        opponents: int | None,
+        reference: str | None,
+        both_orders: bool,
+    ) -> None:
         self.judge, self.questions = judge, dict(questions)
-        self.opponents, self.both_orders = opponents, both_orders
+        self.opponents, self.reference, self.both_orders = opponents, reference, both_orders
         self._last: tuple[tuple[Problem, ...], tuple[str, ...], bytes, dict[str, NDArray[np.float64]]] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -126,18 +143,22 @@ class _Comparisons:
         # Problems by identity: their targets need not be comparable, and the same batch has the same objects.
         if last is not None and last[1:3] == (texts, groups) and all(map(operator.is_, problems, last[0])):
             return last[3]
-        rates = win_rates(
-            self.judge,
-            self.questions,
-            problems,
-            responses,
-            group,
-            opponents=self.opponents,
-            both_orders=self.both_orders,
-        )
+        shown = self.judge, self.questions, problems, responses
+        if self.reference is None:
+            rates = win_rates(*shown, group, opponents=self.opponents, both_orders=self.both_orders)
+        else:
+            references = [_reference(problem, self.reference) for problem in problems]
+            rates = reference_rates(*shown, references, both_orders=self.both_orders)
         columns = dict(zip(self.questions, rates.T, strict=True))
         self._last = tuple(problems), texts, groups, columns
         return columns
+
+
+def _reference(problem: Problem, name: str) -> str:
+    text = problem.meta.get(name)
+    if not isinstance(text, str):
+        raise KeyError(f"rubric_rewards(reference={name!r}): the problem's meta must have a text there, got {text!r}")
+    return text
 
 
 @dataclass(frozen=True)
@@ -153,14 +174,18 @@ class _RubricReward:
 
     @property
     def kind(self) -> Kind:
-        return "group" if any(criterion.kind == "question" for criterion in self.criteria) else "pointwise"
+        if all(criterion.kind == "check" for criterion in self.criteria):
+            return "pointwise"
+        return "group" if self.comparisons is None or self.comparisons.reference is None else "batch"
 
     def __call__(self, *arguments: Any) -> Any:
         if self.kind == "pointwise":
             problem, response = arguments
             scores = [criterion.score(problem, response, self.on_timeout) for criterion in self.criteria]
             return float(aggregate_scores(np.array([scores]), self.criteria)[0])
-        problems, responses, group = arguments
+        problems, responses = arguments[:2]
+        # Without a group there is a reference, and groups mean nothing.
+        group = arguments[2] if self.kind == "group" else np.zeros(len(problems), np.int64)
         assert self.comparisons is not None
         rates = self.comparisons(problems, responses, group)
         columns = []

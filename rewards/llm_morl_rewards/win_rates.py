@@ -109,6 +109,46 @@ def win_rates(
     return np.where(met > 0, won / np.maximum(met, 1), 0.5)
 
 
+def reference_rates(
+    judge: Judge,
+    questions: Mapping[str, str],
+    problems: Sequence[Problem],
+    responses: Sequence[str],
+    references: Sequence[str],
+    *,
+    both_orders: bool = True,
+) -> NDArray[np.float64]:
+    """Win rates (N, Q) in [0, 1] of each response against one fixed reference: 1/2 is as good as that.
+
+    u_i = (1 + v_i) / 2 with v_i as in `win_rates`. Unlike that it says how far a policy has come, needs no group and
+    takes two comparisons a row; but it does not tell apart two responses that both beat the reference, or both lose.
+
+    Args:
+        judge: As in `win_rates`.
+        questions: By criterion.
+        problems: N.
+        responses: N texts. One that equals its reference has 1/2 and is not compared.
+        references: N texts.
+        both_orders: Ask in both orders; otherwise the response comes first.
+
+    Raises:
+        JudgeError: As in `win_rates`; both rows are that of the response.
+    """
+    matches, places = [], []
+    for row, (problem, response, reference) in enumerate(zip(problems, responses, references, strict=True)):
+        if response == reference:
+            continue
+        matches.append(_Match(problem, response, reference, (row, row)))
+        places.append((row, 1.0))
+        if both_orders:
+            matches.append(_Match(problem, reference, response, (row, row)))
+            places.append((row, -1.0))
+    rates = np.full((len(responses), len(questions)), 0.5)
+    for (row, sign), verdict in zip(places, _play(judge, questions, matches), strict=True):
+        rates[row] += sign * np.array(list(verdict.values())) / (4 if both_orders else 2)
+    return rates
+
+
 def _texts(rows: NDArray[np.intp], problems: Sequence[Problem], responses: Sequence[str]) -> dict[str, list[int]]:
     """The rows of each different text of a group, texts by their SHA-256."""
     texts: dict[str, list[int]] = {}
