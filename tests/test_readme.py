@@ -37,12 +37,15 @@ def commands(*pages: Path) -> list[list[str]]:
     return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("llm-morl ")]
 
 
-PYTHON = [(page.name, block) for page in PAGES for block in blocks(page, "python")]
+PYTHON = [(page, block) for page in PAGES for block in blocks(page, "python")]
 
 
-@pytest.mark.parametrize("block", [b for _, b in PYTHON], ids=[f"{n}-{i}" for i, (n, _) in enumerate(PYTHON)])
-def test_python_runs(block, tmp_path):
-    """As a user runs it: in a fresh process, elsewhere, with warnings as errors."""
+@pytest.mark.parametrize(("page", "block"), PYTHON, ids=[f"{page.name}-{i}" for i, (page, _) in enumerate(PYTHON)])
+def test_python_runs(page, block, tmp_path):
+    """As a user runs it: in a fresh process, beside the named TOML files of the page, with warnings as errors."""
+    for text in blocks(page, "toml"):
+        if name := re.match(r"# ([\w-]+\.toml)\n", text):
+            (tmp_path / name[1]).write_text(text, encoding="utf-8")
     run([sys.executable, "-W", "error", "-c", f"import torch\ntorch.set_num_threads(1)\n{block}"], tmp_path)
 
 
