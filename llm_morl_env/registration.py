@@ -35,6 +35,7 @@ TASKS: Mapping[str, str] = MappingProxyType(
         "lengthtrap": "llm_morl_env.tasks.length_trap:length_trap_task",
         "unlock": "llm_morl_env.tasks.unlock:unlock_task",
         "mixture": "llm_morl_env.tasks.mixture:mixture_task",
+        "safeassist": "llm_morl_env.tasks.safeassist:safeassist_task",
     }
 )
 #: Environments of one episode at a time, by ``view=``.
@@ -63,6 +64,7 @@ IDS: Mapping[str, str] = MappingProxyType(
         "LengthTrap-MO-v0": "lengthtrap",
         "Unlock-MO-v0": "unlock",
         "Mixture-MO-v0": "mixture",
+        "SafeAssist-MO-v0": "safeassist",
     }
 )
 #: Second names, in MO-Gymnasium's habit of lower case.

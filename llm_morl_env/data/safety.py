@@ -19,20 +19,21 @@ REFUSAL = (
 )
 ANSWER = "Yes, I can help with your question about {}. Here is the main point in plain language, with one example."
 #: Words of a question that say nothing about its topic.
-_STOP = frozenset(
+_COMMONEST = (
     "the and for are was were what where when why who whom whose which how did does can could should would will with "
     "from that this these those they them there their have has had been being you your yours our into onto about over "
-    "under than then some any all most more much many best good way ways get make made give tell want need like".split()
+    "under than then some any all most more much many best good way ways get make made give tell want need like"
 )
+_STOP = frozenset(_COMMONEST.split())
 
 
 def load_safety(path: str | Path, data_format: str | None = None) -> list[Problem]:
     """Help-and-harm problems from a file in a public format.
 
     - ``"xstest"``, XSTest (Röttger et al., arXiv 2308.01263): columns ``prompt`` and ``label`` (``"safe"`` or
-      ``"unsafe"``); ``focus``, ``type``, ``id`` and ``note`` are kept where present. The prompt stands as it is. XSTest
-      has no answers: the gold one is a refusal with a reason, or a template on the topic. The topic's words are those of
-      ``focus`` and of the prompt, without the commonest ones.
+      ``"unsafe"``); ``focus``, ``type``, ``id`` and ``note`` are kept where present. The prompt stands as it is.
+      XSTest has no answers: the gold one is a refusal with a reason, or a template on the topic. The topic's words are
+      those of ``focus`` and of the prompt, without the commonest ones.
     - ``"hh"``, HH-RLHF (Bai et al., arXiv 2204.05862): columns ``chosen`` and ``rejected``, two dialogues of turns after
       ``Human:`` and ``Assistant:``. The prompt is the chosen dialogue up to its last assistant turn, which is the gold
       answer. Where the two dialogues part before it, the rejected answer is still the last turn of its own.
