@@ -39,6 +39,11 @@ RAGGED = batch_of([7, 3, 7, 9, 3, 7], [2, 4, 1, 3, 2, 2])
         ({"group": np.zeros(5, np.int64)}, r"group=\) must have shape \(6,\), got \(5,\)"),
         ({"finished": np.zeros((6, 1), np.bool_)}, r"finished=\) must have shape \(6,\)"),
         ({"prompt_ids": ((1,),)}, "got 1 prompts for 3 groups"),
+        ({"own_mask": np.ones((6, 3), np.bool_)}, r"own_mask=\) must have shape \(6, 4\), got \(6, 3\)"),
+        ({"own_mask": np.ones((6, 4), np.bool_)}, r"own_mask=\) is True at row 0, token 2, where response_mask is not"),
+        ({"turns": np.ones(5, np.int64)}, r"turns=\) must have shape \(6,\)"),
+        ({"objective_mask": np.ones((6, 3), np.bool_)}, r"objective_mask=\) must have shape \(6, 2\)"),
+        ({"loss_weight": np.ones((6, 1))}, r"loss_weight=\) must have shape \(6,\)"),
     ],
 )
 def test_shapes_are_checked(change, message):
@@ -66,6 +71,45 @@ def test_select_keeps_rows_and_their_prompts():
     np.testing.assert_array_equal(part.lengths, RAGGED.lengths[rows])
     np.testing.assert_array_equal(part.rewards, RAGGED.rewards[rows])
     np.testing.assert_array_equal(part.finished, RAGGED.finished[rows])
+
+
+def dialogue_of(batch):
+    """The batch with its second token read, not written; with masks and weights."""
+    own = batch.response_mask.copy()
+    own[:, 1] = False
+    n = len(batch)
+    return replace(
+        batch,
+        own_mask=own,
+        turns=np.arange(n) + 1,
+        objective_mask=np.arange(2 * n).reshape(n, 2) % 3 > 0,
+        loss_weight=0.5 * np.arange(n),
+    )
+
+
+def test_own_tokens_and_all_tokens():
+    batch = dialogue_of(RAGGED)
+    np.testing.assert_array_equal(batch.total_lengths, [2, 4, 1, 3, 2, 2])
+    np.testing.assert_array_equal(batch.lengths, [1, 3, 1, 2, 1, 1])
+    np.testing.assert_array_equal(RAGGED.lengths, RAGGED.total_lengths)
+    assert RAGGED.own is RAGGED.response_mask
+
+
+def test_select_and_concatenate_carry_what_is_optional():
+    batch, rows = dialogue_of(RAGGED), np.array([5, 0, 3])
+    part = batch.select(rows)
+    for name in ("turns", "objective_mask", "loss_weight"):
+        np.testing.assert_array_equal(getattr(part, name), getattr(batch, name)[rows])
+        assert getattr(RAGGED.select(rows), name) is None
+    np.testing.assert_array_equal(part.own_mask, batch.own_mask[rows, :3])
+    both = concatenate([RAGGED, part])
+    np.testing.assert_array_equal(both.own[:6], RAGGED.response_mask)
+    np.testing.assert_array_equal(both.own[6:, :3], part.own_mask)
+    np.testing.assert_array_equal(both.turns, [1] * 6 + part.turns.tolist())
+    np.testing.assert_array_equal(both.loss_weight, [1.0] * 6 + part.loss_weight.tolist())
+    np.testing.assert_array_equal(both.objective_mask, [[True, True]] * 6 + part.objective_mask.tolist())
+    plain = concatenate([RAGGED, RAGGED])
+    assert plain.own_mask is plain.turns is plain.objective_mask is plain.loss_weight is None
 
 
 def test_select_of_nothing_is_empty():

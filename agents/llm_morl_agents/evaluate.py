@@ -184,6 +184,8 @@ def _play(
         count = min(len(first), len(problems) - done)
         live, rewards = np.ones(len(index), np.bool_), np.zeros(0)
         for turn, texts in enumerate(spoken):
+            if not live.any():  # other chunks go on
+                break
             part = [*texts[done : done + count], *[""] * (len(first) - count)]
             _, scored, terminated, truncated, info = env.step(tuple(part[i] for i in index))
             scored = np.asarray(scored, dtype=np.float64)
