@@ -137,8 +137,9 @@ def thumbnail(env_id: str, path: Path) -> None:
     left.text(0, 1, "\n".join(shown), va="top", family="monospace", fontsize=7, color="#264653")
     answer = "\n".join([*good[:5], *(["..."] if len(good) > 5 else [])])
     left.text(0, 0.42, answer, va="top", family="monospace", fontsize=7, color=_COLOURS["good"])
-    low, high = task.rewards.low, task.rewards.high
-    names = task.rewards.names
+    names = list(answers[0].rewards)
+    scales = task.rewards.select(names)
+    low, high = scales.low, scales.high
     for offset, scored in zip((0.27, 0.0, -0.27), answers, strict=True):
         share = (np.array(list(scored.rewards.values())) - low) / (high - low)
         at = np.arange(len(names))[::-1] + offset

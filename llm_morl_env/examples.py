@@ -21,7 +21,7 @@ class ScoredAnswer:
     Args:
         quality: One of `QUALITIES`.
         text: The answer; of a dialogue, its turns with the replies between them.
-        rewards: By objective.
+        rewards: By objective, of those that apply to the problem.
     """
 
     quality: str
@@ -42,11 +42,12 @@ def cut_gold(problem: Problem) -> Mapping[str, str]:
 def scored_examples(task: Task, problem: Problem) -> list[ScoredAnswer]:
     """Answers to a problem, from good to bad, scored by the task (its noise, if any, always the same)."""
     answers = (task.examples or cut_gold)(problem)
-    scored = []
+    scored, applies = [], task.rewards.mask([problem])[0]
     for quality in QUALITIES:
         answer = answers[quality] if task.dialogue is not None else task.cut(answers[quality])[0]
         rewards = task.score([problem], [answer], np.zeros(1, np.int64), np.random.default_rng(0))[0]
-        by_name = {name: float(value) for name, value in zip(task.rewards.names, rewards, strict=True)}
+        row = zip(task.rewards.names, rewards, applies, strict=True)
+        by_name = {name: float(value) for name, value, counts in row if counts}
         scored.append(ScoredAnswer(quality, _transcript(task, problem, answer), by_name))
     return scored
 

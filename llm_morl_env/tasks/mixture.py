@@ -51,6 +51,9 @@ def mixture_task(
     |---|---|---|
     | each of the tasks' | the task's | the task's; False in ``objective_mask`` on problems of tasks without it |
 
+    Without arguments: ``format``, ``correctness``, ``brevity`` of the tool calls (seven problems of ten), ``accuracy``,
+    ``conciseness``, ``clarity`` of the word problems.
+
     ## Conflict
 
     Objectives of different tasks conflict through the policy's capacity and through what a batch spends on each task,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_morl_env.testing.subject import ConformanceError, Subject
+from llm_morl_env.values import difference
 from llm_morl_rewards.turns import join_turns, split_turns
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def _check_token(
         full = len(task.tokenizer.encode(response)) == task.max_response_tokens
         skipped = {"action_mask", "reward_components", *(("finish_reason",) if full else ())}
         for key in one.info.keys() - skipped:
-            if other.info[key] != one.info[key]:
+            if difference(other.info[key], one.info[key], key) is not None:
                 subject.fail(
                     "views",
                     f"{turn}: {key} is {other.info[key]!r} in the token view, {one.info[key]!r} in the text view",

@@ -124,6 +124,6 @@ def _answers(task: Task, index: int) -> Table:
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
     for answer in scored_examples(task, task[index]):
-        numbers = [f"{answer.rewards[name]:.2f}" for name in names]
+        numbers = [f"{answer.rewards[name]:.2f}" if name in answer.rewards else "-" for name in names]
         table.add_row(answer.quality, Text(printable(answer.text) or "(nothing)"), *numbers)
     return table
