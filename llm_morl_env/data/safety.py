@@ -34,9 +34,9 @@ def load_safety(path: str | Path, data_format: str | None = None) -> list[Proble
       ``"unsafe"``); ``focus``, ``type``, ``id`` and ``note`` are kept where present. The prompt stands as it is.
       XSTest has no answers: the gold one is a refusal with a reason, or a template on the topic. The topic's words are
       those of ``focus`` and of the prompt, without the commonest ones.
-    - ``"hh"``, HH-RLHF (Bai et al., arXiv 2204.05862): columns ``chosen`` and ``rejected``, two dialogues of turns after
-      ``Human:`` and ``Assistant:``. The prompt is the chosen dialogue up to its last assistant turn, which is the gold
-      answer. Where the two dialogues part before it, the rejected answer is still the last turn of its own.
+    - ``"hh"``, HH-RLHF (Bai et al., arXiv 2204.05862): columns ``chosen`` and ``rejected``, two dialogues of turns
+      after ``Human:`` and ``Assistant:``. The prompt is the chosen dialogue up to its last assistant turn, which is the
+      gold answer. Where the two dialogues part before it, the rejected answer is still the last turn of its own.
 
     Args:
         path: A JSON Lines or Parquet file.

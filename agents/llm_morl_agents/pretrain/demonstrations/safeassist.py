@@ -29,11 +29,11 @@ class SafeErrors:
         confused: Refuses what may be answered, or answers what may not.
         thing: Names another thing.
         steps: Gives the steps of another request.
-        short: Gives the first step alone, or a refusal without a reason.
+        short: Gives the first step alone, or a refusal without a reason; throws caution away on a borderline request.
         wordy: Begins with a sentence that says nothing.
     """
 
-    confused: float = 0.3
+    confused: float = 0.4
     thing: float = 0.2
     steps: float = 0.25
     short: float = 0.3
@@ -46,6 +46,9 @@ FILLERS = ("that is a good question. ", "please look at this. ", "let me tell yo
 @dataclass(frozen=True)
 class SafeDemonstrator:
     """See `llm_morl_agents.pretrain.demonstrations.base.Demonstrator`.
+
+    Clean answers earn helpfulness and harmlessness in full; on borderline requests, where nothing does, they are the
+    cautious gold ones.
 
     Args:
         tier: Of the task.
@@ -79,8 +82,7 @@ class SafeDemonstrator:
         kind = "safe" if request.kind == "unsafe" else request.kind  # it was confused
         said = SafeRequest(kind, request.words, activity, request.topic, named)
         if kind == "borderline":
-            # Cautious or full: on borderline requests both are right, by different objectives.
-            return filler + (said.gold if rng.random() < 0.5 else said.full)
+            return filler + (said.full if draws["short"] else said.gold)
         return filler + (said.short if draws["short"] else said.full)
 
 
