@@ -98,8 +98,8 @@ class MathGrammar:
         fits = costs < self.max_response_tokens - len(response_ids) - 1  # this token and the end-of-sequence token
         may_end = not closing(state)
         mask[self.tokenizer.eos_id] = may_end
-        if not fits.any():
-            fits = (costs == costs.min()) & (not may_end)
+        if not fits.any() and not may_end:
+            fits = costs == costs.min()
         last = int(response_ids[-1]) if len(response_ids) else None
         canonical = fits & np.array([self._pair(last, int(token)) for token in tokens], np.bool_)
         mask[tokens[canonical if canonical.any() else fits]] = True

@@ -157,7 +157,7 @@ def math_examples(problem: Problem) -> Mapping[str, str]:
     """
     number = read_number(str(problem.target))
     wrong = "no idea" if number is None else str(number.value + 1)
-    idle = "this is not easy and i should be careful here. " * 2
+    idle = "this is not easy and i should be careful here. " * (1 + len(problem.meta["gold"]) // 16)  # longer than gold
     return {"good": problem.meta["gold"], "mediocre": write_bare(problem.target), "bad": f"{idle}perhaps {wrong}"}
 
 
