@@ -190,3 +190,80 @@ class TestErrors:
     def test_group_reward_without_groups(self):
         with pytest.raises(ValueError, match="'first' is of kind 'group' and needs group="):
             RewardVector([first_of_group])(PROBLEMS, RESPONSES)
+
+
+def in_capitals(problem):
+    return problem.prompt.isupper()
+
+
+@reward(low=-2.0, high=10.0, name="shout", applies=in_capitals)
+def shout(problem, response):
+    assert problem.prompt.isupper()
+    return float(len(response))
+
+
+@reward(low=0.0, high=1.0, kind="batch", name="share", applies=in_capitals)
+def share(problems, responses):
+    assert all(problem.prompt.isupper() for problem in problems)
+    return np.full(len(problems), 1 / len(problems))
+
+
+@reward(low=-1.0, high=9.0, kind="group", name="label", applies=in_capitals)
+def label(problems, responses, group):
+    assert len(problems) == len(responses) == len(group)
+    return group.astype(float)
+
+
+class TestApplies:
+    PROBLEMS = (Problem("A"), Problem("b"), Problem("C"), Problem("d"))
+    RESPONSES = ("x", "xx", "xxx", "")
+
+    def test_where_it_does_not_apply_the_value_is_the_low_bound_and_nothing_is_called(self):
+        vector = RewardVector([length, shout, share, label])
+        values = vector(self.PROBLEMS, self.RESPONSES, np.array([4, 5, 6, 7]))
+        np.testing.assert_array_equal(values, [[1, 1, 0.5, 4], [2, -2, 0, -1], [3, 3, 0.5, 6], [0, -2, 0, -1]])
+
+    def test_mask(self):
+        vector = RewardVector([length, shout])
+        assert vector.masked
+        assert not RewardVector([length, batch_sign]).masked
+        mask = vector.mask(self.PROBLEMS)
+        assert mask.dtype == np.bool_
+        np.testing.assert_array_equal(mask, [[True, True], [True, False], [True, True], [True, False]])
+        mask[:] = False
+        assert vector.mask(self.PROBLEMS)[0].all()
+        assert vector.mask([]).shape == (0, 2)
+        assert RewardVector([length]).mask(self.PROBLEMS).all()
+
+    @pytest.mark.parametrize("function", [share, label])
+    def test_a_batch_without_applicable_rows_calls_nothing(self, function):
+        values = RewardVector([function])([Problem("b")], ["x"], np.zeros(1, np.int64))
+        assert values.tolist() == [[function.low]]
+
+    def test_errors_name_the_row_of_the_whole_batch(self):
+        @reward(low=0.0, high=1.0, name="bad", applies=in_capitals)
+        def bad(problem, response):
+            return 2.0 if response == "xxx" else 0.0
+
+        with pytest.raises(RewardError, match=r"'bad' returned .* on row 2"):
+            RewardVector([bad])(self.PROBLEMS, self.RESPONSES)
+
+    def test_applies_must_answer_with_a_bool(self):
+        @reward(low=0.0, high=1.0, name="vague", applies=lambda problem: None)
+        def vague(problem, response):
+            return 0.0
+
+        with pytest.raises(RewardError, match="'vague': applies must return a bool, got None on row 0"):
+            RewardVector([vague])(self.PROBLEMS, self.RESPONSES)
+
+    def test_an_exception_in_applies_names_the_row(self):
+        @reward(low=0.0, high=1.0, name="broken", applies=lambda problem: problem.meta["missing"])
+        def broken(problem, response):
+            return 0.0
+
+        with pytest.raises(RewardError, match=r"'broken': applies failed on row 0: KeyError"):
+            RewardVector([broken]).mask(self.PROBLEMS)
+
+    def test_pickles(self):
+        vector = pickle.loads(pickle.dumps(RewardVector([shout, share])))
+        np.testing.assert_array_equal(vector.mask(self.PROBLEMS)[:, 0], [True, False, True, False])
