@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from llm_morl_env.envs.base import TaskEnv
     from llm_morl_env.envs.vector import TextVectorEnv
-    from llm_morl_env.task import Task, Transform
+    from llm_morl_env.task import Task, TransformLike
     from llm_morl_env.tokenizer import TextTokenizer
     from llm_morl_rewards import Problem, RewardVector
 
@@ -177,7 +177,7 @@ def make_text_vec(
     eval_problems: Sequence[Problem | str] | None = None,
     max_response_tokens: int = 256,
     tokenizer: str | Path | TextTokenizer | None = None,
-    transforms: Sequence[Transform] = (),
+    transforms: Sequence[TransformLike] = (),
     autoreset_mode: str | AutoresetMode = "SameStep",
     render_mode: str | None = None,
 ) -> TextVectorEnv:

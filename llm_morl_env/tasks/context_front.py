@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_morl_env.metrics import nondominated
-from llm_morl_env.task import Task, Transform
+from llm_morl_env.task import Task, TransformLike
 from llm_morl_env.tasks.building import transformed
 from llm_morl_env.tasks.letters import LETTERS, PROMPT, LettersGrammar, check_length, letters_tokenizer
 from llm_morl_rewards import Problem, RewardVector
@@ -124,7 +124,7 @@ def context_front_task(
     letters: int = 4,
     length: int = 6,
     keys: Sequence[str] = DEFAULT_KEYS,
-    transforms: Sequence[Transform] = (),
+    transforms: Sequence[TransformLike] = (),
 ) -> Task:
     """Repeat the key of the prompt, be short, write "a": three objectives, with the exact front of their means.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_morl_env.task import Task, Transform
+from llm_morl_env.task import Task, TransformLike
 from llm_morl_env.tasks.building import transformed
 from llm_morl_env.tasks.letters import LETTERS, PROMPT, LettersGrammar, check_length, letters_tokenizer
 from llm_morl_rewards import Problem, RewardVector
@@ -81,7 +81,7 @@ def counts_front_task(
     length: int = 6,
     objectives: int | Sequence[str] = 2,
     power: float = 2.0,
-    transforms: Sequence[Transform] = (),
+    transforms: Sequence[TransformLike] = (),
 ) -> Task:
     """Write letters; the more of one, the less of another, on a Pareto front that is known exactly.
 

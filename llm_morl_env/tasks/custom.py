@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from llm_morl_env.task import Grammar, Task, Transform
+from llm_morl_env.task import Grammar, Task, TransformLike
 from llm_morl_env.tasks.building import counter_of, transformed
 from llm_morl_env.tokenizer import TextTokenizer
 from llm_morl_rewards import Problem, RewardVector
@@ -21,7 +21,7 @@ def text_task(
     max_prompt_tokens: int = 512,
     tokenizer: str | Path | TextTokenizer | None = None,
     grammar: Grammar | None = None,
-    transforms: Sequence[Transform] = (),
+    transforms: Sequence[TransformLike] = (),
     name: str = "custom",
 ) -> Task:
     """Make a task of problems and reward functions.

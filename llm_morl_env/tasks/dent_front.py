@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_morl_env.task import Task, Transform
+from llm_morl_env.task import Task, TransformLike
 from llm_morl_env.tasks.building import transformed
 from llm_morl_env.tasks.counts_front import LetterShare
 from llm_morl_env.tasks.letters import PROMPT, LettersGrammar, check_length, letters_tokenizer
@@ -72,7 +72,7 @@ class DentFront:
 
 
 def dent_front_task(
-    *, letters: int = 3, length: int = 6, amplitude: float = 0.12, transforms: Sequence[Transform] = ()
+    *, letters: int = 3, length: int = 6, amplitude: float = 0.12, transforms: Sequence[TransformLike] = ()
 ) -> Task:
     """Write letters, "a" against "b", on a Pareto front with a dent that is known exactly.
 

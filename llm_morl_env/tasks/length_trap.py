@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_morl_env.task import Task, Transform
+from llm_morl_env.task import Task, TransformLike
 from llm_morl_env.tasks.building import transformed
 from llm_morl_env.tasks.letters import LETTERS, PROMPT, LettersGrammar, check_length, letters_tokenizer
 from llm_morl_rewards import Problem, RewardVector
@@ -81,7 +81,7 @@ def length_trap_task(
     thought: int = 1,
     cost: float = 0.25,
     unanswerable: int = 0,
-    transforms: Sequence[Transform] = (),
+    transforms: Sequence[TransformLike] = (),
 ) -> Task:
     """End with the prompt's letter after a letter of thought; brevity differs little, and pays for giving up.
 

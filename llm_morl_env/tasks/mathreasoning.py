@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from llm_morl_env.data.mathematics import load_math
 from llm_morl_env.data.rows import longest
-from llm_morl_env.task import Task, Transform
+from llm_morl_env.task import Task, TransformLike
 from llm_morl_env.tasks.building import SPLITS, Splits, counter_of, real_splits, transformed
 from llm_morl_env.tasks.math_grammar import MathGrammar
 from llm_morl_env.tasks.math_problems import TIERS, math_problems, write_bare
@@ -37,7 +37,7 @@ def mathreasoning_task(
     tokenizer: str | Path | TextTokenizer | None = None,
     max_response_tokens: int | None = None,
     max_prompt_tokens: int | None = None,
-    transforms: Sequence[Transform] = (),
+    transforms: Sequence[TransformLike] = (),
 ) -> Task:
     r"""Make the mathematics task: word problems, procedural by default, or GSM8K and SVAMP.
 

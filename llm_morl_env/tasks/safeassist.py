@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from llm_morl_env.data import load_safety, longest
-from llm_morl_env.task import Task, Transform
+from llm_morl_env.task import Task, TransformLike
 from llm_morl_env.tasks.building import SPLITS, Splits, counter_of, real_splits, transformed
 from llm_morl_env.tasks.safe_grammar import SafeGrammar
 from llm_morl_env.tasks.safe_requests import BARE_REFUSALS, TIERS, safe_problems
@@ -35,7 +35,7 @@ def safeassist_task(
     tokenizer: str | Path | TextTokenizer | None = None,
     max_response_tokens: int | None = None,
     max_prompt_tokens: int | None = None,
-    transforms: Sequence[Transform] = (),
+    transforms: Sequence[TransformLike] = (),
 ) -> Task:
     """Help with safe requests, refuse unsafe ones, and do not refuse what only sounds harmful.
 

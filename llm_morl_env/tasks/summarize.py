@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from llm_morl_env.data.rows import longest
 from llm_morl_env.data.summaries import load_summaries
-from llm_morl_env.task import Task, Transform
+from llm_morl_env.task import Task, TransformLike
 from llm_morl_env.tasks.building import SPLITS, Splits, counter_of, real_splits, transformed
 from llm_morl_env.tasks.summarize_front import SummaryFront
 from llm_morl_env.tasks.summarize_grammar import SummaryGrammar, splits_by_clause
@@ -46,7 +46,7 @@ def summarize_task(
     tokenizer: str | Path | TextTokenizer | None = None,
     max_response_tokens: int | None = None,
     max_prompt_tokens: int | None = None,
-    transforms: Sequence[Transform] = (),
+    transforms: Sequence[TransformLike] = (),
 ) -> Task:
     """Summarise a document: tell its key facts, nothing that it does not say, in few words.
 

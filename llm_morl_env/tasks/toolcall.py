@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from llm_morl_env.data import load_toolcall, longest
-from llm_morl_env.task import Task, Transform
+from llm_morl_env.task import Task, TransformLike
 from llm_morl_env.tasks.building import SPLITS, Splits, counter_of, real_splits, transformed
 from llm_morl_env.tasks.toolcall_examples import toolcall_examples
 from llm_morl_env.tasks.toolcall_grammar import ToolCallGrammar
@@ -42,7 +42,7 @@ def toolcall_task(
     tokenizer: str | Path | TextTokenizer | None = None,
     max_response_tokens: int | None = None,
     max_prompt_tokens: int | None = None,
-    transforms: Sequence[Transform] = (),
+    transforms: Sequence[TransformLike] = (),
 ) -> Task:
     """Answer requests with calls of the tools on offer, in ToolRL's format.
 

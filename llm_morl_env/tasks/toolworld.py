@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from llm_morl_env.task import Task, Transform
+from llm_morl_env.task import Task, TransformLike
 from llm_morl_env.tasks.building import SPLITS, Splits, counter_of, transformed
 from llm_morl_env.tasks.toolcall_grammar import ToolCallGrammar
 from llm_morl_env.tasks.toolworld_problems import TIERS, toolworld_problems, write_turn
@@ -72,7 +72,7 @@ def toolcall_multiturn_task(
     max_response_tokens: int | None = None,
     max_prompt_tokens: int | None = None,
     max_turns: int = MAX_TURNS,
-    transforms: Sequence[Transform] = (),
+    transforms: Sequence[TransformLike] = (),
 ) -> Task:
     r"""Make the multi-turn tool task: the calls are executed in a small world, and later calls depend on their results.
 

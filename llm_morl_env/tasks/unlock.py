@@ -9,7 +9,7 @@ from itertools import combinations_with_replacement
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_morl_env.task import Task, Transform
+from llm_morl_env.task import Task, TransformLike
 from llm_morl_env.tasks.building import transformed
 from llm_morl_env.tasks.letters import LETTERS, PROMPT, LettersGrammar, letters_tokenizer
 from llm_morl_rewards import Problem, RewardVector
@@ -93,7 +93,7 @@ def unlock_task(
     letters: int = 4,
     stages: int = 3,
     words: Sequence[str] = DEFAULT_WORDS,
-    transforms: Sequence[Transform] = (),
+    transforms: Sequence[TransformLike] = (),
 ) -> Task:
     """Write the prompt's word stage by stage; each stage counts only after the one before; be short.
 
