@@ -151,7 +151,7 @@ def test_known_problem():
     """A change of it is a new version of the id."""
     problem = make("standard", "train")[0]
     assert problem.prompt == (
-        "<question>emma buys 4 coins each day for 6 days. then emma buys 10 more. how many coins are there for emma?"
+        "<question>grace has 2 boxes with 2 cakes each. then grace finds 2 more. how many cakes does grace have now?"
         "<answer>"
     )
-    assert problem.meta["gold"] == "6 * 4 = 24. 24 + 10 = 34. answer: 34"
+    assert problem.meta["gold"] == "2 * 2 = 4. 4 + 2 = 6. answer: 6"

@@ -16,8 +16,9 @@ import numpy as np
 from llm_morl_env.tasks.building import EVAL_SIZE, ProceduralProblems, stratify
 from llm_morl_rewards import Problem
 
-#: A fifth of all number combinations is held out: those whose weighted sum is divisible by it.
-HOLD_OUT = 5
+#: A seventh of all number combinations is held out: those whose weighted sum is divisible by it. Prime to ten, so that
+#: no pair of last digits is held out as a whole.
+HOLD_OUT = 7
 
 NAMES = ("anna", "ben", "carla", "david", "emma", "frank", "grace", "henry")
 UNSEEN_NAMES = ("tom", "lisa")
@@ -121,7 +122,7 @@ TIERS = MappingProxyType(
         "standard": Tier(
             ("+", "-", "*", "/", "+-", "-+", "*+", "*-", "/+", "+*", "-*", "+/"),
             (0.5, 0.5),
-            30,
+            20,
             ((2, 9), (2, 9)),
             5,
             99,
@@ -254,7 +255,7 @@ def draw_operations(rng: np.random.Generator, tier: Tier, chain: str, *, held_ou
 def is_held_out(operations: Sequence[Operation]) -> bool:
     """Whether the combination of numbers belongs to the evaluation splits.
 
-    >>> is_held_out([Operation(3, "+", 1, 4)]), is_held_out([Operation(3, "+", 2, 5)])
+    >>> is_held_out([Operation(3, "+", 2, 5)]), is_held_out([Operation(3, "+", 1, 4)])
     (True, False)
     """
     numbers = [operations[0].left, *(operation.right for operation in operations)]
