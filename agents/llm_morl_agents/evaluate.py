@@ -125,7 +125,7 @@ def evaluate_policy(
             uniforms = np.zeros(shape, np.float32) if decoding.greedy else draw_uniforms(generator, *shape)
             for start in range(0, len(rows), env.num_envs):
                 part = slice(start, start + env.num_envs)
-                rewards[part] = _answered(policy, env, rows[part], split, decoding, uniforms[part])
+                rewards[part] = answer(policy, env, rows[part], split, decoding, uniforms[part]).rewards
         scores.append(mean_present(rewards.reshape(repeats, n_problems, len(names))))
     return Evaluation(names, *scores)
 
@@ -151,26 +151,55 @@ def _prompts(env: VectorEnv[Any, Any, Any], problems: NDArray[np.int64], split: 
     return shown[: len(problems)]
 
 
-def _answered(
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """Scored answers to n problems.
+
+    Args:
+        prompts: n texts.
+        texts: n answers; of a dialogue, turns and replies one after the other.
+        rewards: float64 (n, K); NaN where an objective does not apply.
+    """
+
+    prompts: tuple[str, ...]
+    texts: tuple[str, ...]
+    rewards: NDArray[np.float64]
+
+
+def answer(
     policy: Policy,
     env: VectorEnv[Any, Any, Any],
     problems: NDArray[np.int64],
     split: str,
     decoding: Sampling,
     uniforms: NDArray[np.float32],
-) -> NDArray[np.float64]:
-    """Rewards (n, K) of one response, or one dialogue, to each problem."""
-    prompt_ids = policy.encode_prompts(_prompts(env, problems, split))
+) -> Answers:
+    """One response, or one dialogue, to each of these problems.
+
+    Args:
+        policy: Generates.
+        env: The batched text environment.
+        problems: int64 (n,), at most ``env.num_envs`` for memory's sake.
+        split: Of the environment's task.
+        decoding: How to generate.
+        uniforms: float32 (n, turns times ``decoding.max_new_tokens``).
+    """
+    prompts = _prompts(env, problems, split)
+    prompt_ids = policy.encode_prompts(prompts)
     dialogues = Dialogues(prompt_ids, np.arange(len(prompt_ids)))
     live, spoken, replies = np.ones(len(problems), np.bool_), list[list[str]](), list[str]()
+    texts = [""] * len(problems)
     for turn in range(turns_of(env)):
         if turn:
             dialogues.read(policy, live, replies)
+            for row, reply in zip(np.flatnonzero(live).tolist(), replies, strict=True):
+                texts[row] += reply
         columns = slice(turn * decoding.max_new_tokens, (turn + 1) * decoding.max_new_tokens)
         spoken.append(dialogues.respond(policy, live, decoding, uniforms[:, columns]))
+        texts = [text + said for text, said in zip(texts, spoken[-1], strict=True)]
         rewards, live, replies = _play(env, problems, split, spoken)
         if not live.any():
-            return rewards
+            return Answers(tuple(prompts), tuple(texts), rewards)
     raise went_on(live, len(spoken))
 
 

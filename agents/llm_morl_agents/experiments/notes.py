@@ -98,7 +98,7 @@ def _missing(results: Results) -> list[str]:
 def _origins(results: Results) -> list[str]:
     """What the runs start from."""
     policies = results.config.policies
-    if any(run.facts["policy"] == SCRATCH for runs in results.arms.values() for run in runs):
+    if any(run.facts.get("policy") == SCRATCH for runs in results.arms.values() for run in runs):
         return ["Models from scratch are made with the run's seed: the intervals cover initial models too."]
     if len(policies) > 1:
         return [f"Seeds take turns through {len(policies)} initial models; the intervals say nothing about others."]

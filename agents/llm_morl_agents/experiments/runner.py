@@ -195,23 +195,27 @@ class _Recorder:
 
     def _examples(self, sampling: Sampling) -> list[Row]:
         """The evaluation's sampled answers to the first problems, with their rewards."""
+        from llm_morl_agents.dialogue_rollout import turns_of
+        from llm_morl_agents.evaluate import answer
         from llm_morl_agents.policy import draw_uniforms
         from llm_morl_agents.rollout import stream
 
-        envs, policy = self.eval_envs, self.agent.policy
+        envs = self.eval_envs
         task = getattr(envs.unwrapped, "task", None)
-        size = N_EXAMPLES if task is None else min(N_EXAMPLES, len(task.with_split("eval")))
-        count = min(size, envs.num_envs)
-        chosen = np.minimum(np.arange(envs.num_envs), count - 1)
-        prompts, _ = envs.reset(options={"split": "eval", "problem": chosen})
+        count = min(N_EXAMPLES if task is None else len(task.with_split("eval")), N_EXAMPLES, envs.num_envs)
         # The first rows of what `evaluate_policy` draws from the same stream.
-        uniforms = draw_uniforms(stream(self.agent.seed, "evaluate"), count, sampling.max_new_tokens)
-        responses = policy.generate(policy.encode_prompts(prompts[:count]), np.arange(count), sampling, uniforms).texts
-        _, rewards, _, _, _ = envs.step(tuple(responses[i] for i in chosen))
+        shape = count, turns_of(envs) * sampling.max_new_tokens
+        uniforms = draw_uniforms(stream(self.agent.seed, "evaluate"), *shape)
+        answers = answer(self.agent.policy, envs, np.arange(count), "eval", sampling, uniforms)
         names = self.agent.objectives.names
         return [
-            {"prompt": p, "response": r, "rewards": dict(zip(names, map(float, values), strict=True))}
-            for p, r, values in zip(prompts, responses, rewards, strict=False)
+            {
+                "prompt": prompt,
+                "response": text,
+                # An objective that does not apply is left out.
+                "rewards": {n: float(r) for n, r in zip(names, rewards, strict=True) if not np.isnan(r)},
+            }
+            for prompt, text, rewards in zip(answers.prompts, answers.texts, answers.rewards, strict=True)
         ]
 
     def finish(self, more: Mapping[str, Any]) -> None:

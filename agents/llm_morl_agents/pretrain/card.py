@@ -100,7 +100,7 @@ def model_card(levels: Sequence[Level], facts: Mapping[str, Any]) -> str:
         "",
         *(f"- {name}: {value}" for name, value in facts.items()),
         "",
-        "Start levels: mean rewards; `full` is the share of answers with the full score of the task's hardest objective.",
+        "Start levels: mean rewards; `full` is the share of answers with the full score of the hardest objective.",
     ]
     for task, rows in groupby(levels, key=lambda level: level.task):
         lines += ["", *_table(task, list(rows))]
