@@ -104,6 +104,9 @@ def test_evaluation_holds_out_numbers_and_phrasings(tier):
     training = " ".join(problem.prompt for problem in make(tier, "train")[:1000])
     for phrases in groups:
         assert not filled(phrases[-1]).search(training), phrases[-1]
+    for problem in make(tier, "eval"):
+        sentences = [filled(phrases[-1]).search(problem.prompt) for phrases in groups[:-1]]
+        assert sum(map(bool, sentences)) >= 1, problem.prompt
 
 
 def test_every_phrasing_of_training_is_met():

@@ -38,7 +38,7 @@ OPENINGS = MappingProxyType(
             "{n} has {a} {t} and sells {b}.",
             "{n} has {a} {t} and gives {b} to {m}.",
             "{n} has {a} {t}. then {n} loses {b}.",
-            "of the {a} {t} of {n}, {b} are gone.",
+            "{n} finds {a} {t} and then sells {b}.",
         ),
         "*": (
             "{n} has {a} boxes with {b} {t} each.",
@@ -50,7 +50,7 @@ OPENINGS = MappingProxyType(
             "{b} friends share {a} {t} equally. {n} is one of the friends.",
             "{a} {t} are shared equally among {b} friends. one is {n}.",
             "{n} is one of {b} friends. they share {a} {t} equally.",
-            "{a} {t} are for {b} friends, as many for each. {n} is one of the friends.",
+            "{b} friends, {n} is one of them, share {a} {t} equally.",
         ),
     }
 )
@@ -61,18 +61,18 @@ FOLLOW_UPS = MappingProxyType(
             "then {n} buys {b} more.",
             "{n} gets {b} more from {m}.",
             "then {n} finds {b} more.",
-            "next, {n} makes {b} more.",
+            "next, {n} buys {b} more.",
         ),
-        "-": ("then {n} sells {b}.", "{n} gives {b} to {m}.", "then {n} loses {b}.", "next, {b} of them are gone."),
+        "-": ("then {n} sells {b}.", "{n} gives {b} to {m}.", "then {n} loses {b}.", "next, {n} sells {b}."),
         "*": (
             "{m} has {b} times as many as {n}.",
             "then {m} gets {b} times as many as {n}.",
-            "{m} then has {b} times as many.",
+            "{m} then has {b} times as many as {n}.",
         ),
         "/": (
             "{n} shares them equally among {b} friends. {m} is one of the friends.",
             "then they are shared equally among {b} friends. one is {m}.",
-            "each of {b} friends gets as many of them. {m} is one of the friends.",
+            "{b} friends share them equally. {m} is one of the friends.",
         ),
     }
 )
@@ -81,7 +81,7 @@ PASSING = frozenset("*/")
 QUESTIONS = (
     "how many {t} does {n} have now?",
     "how many {t} are there for {n}?",
-    "now {n} has how many {t}?",
+    "how many {t} has {n} now?",
 )
 #: Sentences with a number that is of no use.
 DISTRACTORS = (
@@ -167,8 +167,8 @@ class DrawProblem:
 
     Args:
         tier: What to draw; see `TIERS`.
-        split: ``train``, ``eval`` (held-out phrasings and number combinations) or ``unseen`` (names and things that
-            never occur in training, too).
+        split: ``train``, ``eval`` (a held-out phrasing and number combination in each) or ``unseen`` (names and
+            things that never occur in training, too).
         count: Length of a text, for the ``conciseness_*`` entries of ``Problem.meta``.
         strata: Chain of each problem; None draws it.
     """
@@ -299,23 +299,25 @@ def _tell(rng: np.random.Generator, tier: Tier, operations: Sequence[Operation],
     first, *rest = operations
     holder, other = str(people[0]), str(people[1])
     words = {"t": str(things[0])}
-    opening = _phrase(rng, OPENINGS[first.operator], split)
+    # One sentence of an evaluation problem, the question included, is told in words that training never has.
+    new = -1 if split == "train" else _between(rng, 0, len(operations))
+    opening = _phrase(rng, OPENINGS[first.operator], new=new == 0)
     sentences = [opening.format(n=holder, m=other, a=first.left, b=first.right, **words)]
-    for operation in rest:
-        phrase = _phrase(rng, FOLLOW_UPS[operation.operator], split)
+    for place, operation in enumerate(rest, start=1):
+        phrase = _phrase(rng, FOLLOW_UPS[operation.operator], new=new == place)
         sentences.append(phrase.format(n=holder, m=other, b=operation.right, **words))
         if operation.operator in PASSING:
             holder, other = other, holder
-    for thing in things[1 : 1 + _between(rng, *tier.distractors)]:
+    idle = rng.permutation(DISTRACTORS[:-1]) if split == "train" else [DISTRACTORS[-1]] * len(DISTRACTORS)
+    for phrase, thing in zip(idle[: _between(rng, *tier.distractors)], things[1:], strict=False):
         # At the beginning: "them" in a sentence is the amount of the one before.
-        phrase = _phrase(rng, DISTRACTORS, split)
-        sentences.insert(0, phrase.format(n=holder, m=other, d=_between(rng, 2, tier.amount), u=str(thing)))
-    return " ".join([*sentences, _phrase(rng, QUESTIONS, split).format(n=holder, **words)])
+        sentences.insert(0, str(phrase).format(n=holder, m=other, d=_between(rng, 2, tier.amount), u=str(thing)))
+    return " ".join([*sentences, _phrase(rng, QUESTIONS, new=new == len(operations)).format(n=holder, **words)])
 
 
-def _phrase(rng: np.random.Generator, phrasings: Sequence[str], split: str) -> str:
-    """One of the phrasings: all but the last are for training, the last one is held out."""
-    return _pick(rng, phrasings[:-1]) if split == "train" else phrasings[-1]
+def _phrase(rng: np.random.Generator, phrasings: Sequence[str], *, new: bool) -> str:
+    """The phrasing that is held out, which is the last one, or one of the others."""
+    return phrasings[-1] if new else _pick(rng, phrasings[:-1])
 
 
 _T = TypeVar("_T")

@@ -80,9 +80,9 @@ def mathreasoning_task(
 
     ``easy``: one step, numbers up to 20. ``standard``: one or two steps of ``+ - * /``, numbers below 100. ``hard``:
     two or three steps, two-digit factors, numbers up to 999, one or two sentences with numbers of no use. Divisions are
-    exact. Splits: train (endless), eval (512 problems; held-out phrasings, and number combinations that are never drawn
-    in train) and unseen (also names and things that are not in train). Every prefix of the last two has each chain of
-    operations as often as the tier says.
+    exact. Splits: train (endless), eval (512 problems; each has a sentence in words, and a combination of numbers, that
+    train never has) and unseen (also names and things that are not in train). Every prefix of the last two has each
+    chain of operations as often as the tier says.
 
     ## Data formats
 
