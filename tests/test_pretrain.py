@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from llm_morl_agents.policies.load import TINY, load_policy
-from llm_morl_agents.pretrain.card import start_levels
+from llm_morl_agents.pretrain.card import MAIN_OBJECTIVE, start_levels
+from llm_morl_agents.pretrain.demonstrations import DEMONSTRATIONS
 from llm_morl_agents.pretrain.demonstrations.toolcall import CLEAN, Corruption, demonstrate
-from llm_morl_agents.pretrain.recipe import Phase, Recipe, pretrain
+from llm_morl_agents.pretrain.recipe import SHARES, STEPS, Phase, Recipe, _weighed, pretrain, recipe_of
+from llm_morl_env import make_task
 from llm_morl_env.tasks.toolcall_problems import TIERS, ToolCallProblems
 from llm_morl_env.tokenizer import BUILT_IN, TextTokenizer
 from llm_morl_rewards.toolcall import tool_correctness, tool_format, tool_keys, tool_name, tool_values
@@ -96,3 +98,47 @@ def test_shipped_policy_starts_in_its_range():
     assert unseen.sampled["correctness"] < held_out.sampled["correctness"]
     assert train.sampled["brevity"] < 0.8, "brevity must not be saturated from the start"
     assert train.greedy["format"] > 0.95
+
+
+def test_the_tables_name_every_demonstrated_task():
+    for table in (STEPS, SHARES, MAIN_OBJECTIVE):
+        assert table.keys() == DEMONSTRATIONS.keys()
+    assert sum(SHARES.values()) == pytest.approx(1.0)
+
+
+def test_a_recipe_for_one_task_and_for_several():
+    one, all_of_them = recipe_of(["toolcall"], seed=3), recipe_of(list(DEMONSTRATIONS))
+    assert one == Recipe(seed=3), "the default recipe is that of the tool calls"
+    assert all_of_them.shares == SHARES
+    assert all_of_them.hidden_size > one.hidden_size
+    with pytest.raises(ValueError, match=r"tasks must be some of .*got \['chess'\]"):
+        recipe_of(["chess"])
+    with pytest.raises(ValueError, match="Recipe"):
+        Recipe(shares={"toolcall": 0.0})
+
+
+@pytest.mark.parametrize("task", DEMONSTRATIONS)
+def test_demonstrations_begin_with_the_prompt_and_end_with_a_response(task):
+    demonstrate_task = DEMONSTRATIONS[task](seed=10_000)
+    problems = make_task(task, seed=10_000)
+    for noise in (0.0, 1.0):
+        for index in range(20):
+            segments = demonstrate_task(index, noise, np.random.default_rng(index))
+            assert segments == demonstrate_task(index, noise, np.random.default_rng(index))
+            assert segments[0] == (problems[index].prompt, False)
+            assert segments[-1][1]
+            assert [own for _, own in segments] == [i % 2 == 1 for i in range(len(segments))]
+
+
+def test_several_tasks_share_a_batch_and_ends_follow_each_own_text():
+    recipe = Recipe(
+        {"toolcall": 0.5, "toolcall-multiturn": 0.5}, batch_size=4, phases=(Phase(1, 1e-3, None, 0.3, 0.0),)
+    )
+    first, second = (pretrain(recipe, TOKENIZER).state_dict() for _ in range(2))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    ids, weights = _weighed((("ab", False), ("c", True), ("d", False), ("e", True)), 0.3, TOKENIZER)
+    ends = [i for i, token in enumerate(ids) if token == TOKENIZER.eos_id]
+    assert len(ends) == 2
+    assert ends[-1] == len(ids) - 1
+    assert [weights[i] for i in ends] == [1.0, 1.0]
+    assert set(weights) == {0.3, 1.0}

@@ -19,9 +19,19 @@ from llm_morl_agents.threads import one_thread
 from llm_morl_env.registration import IDS
 
 #: Objectives that a card states beyond the task's default ones.
-EXTRA_OBJECTIVES: Mapping[str, tuple[str, ...]] = MappingProxyType({"toolcall": ("name", "keys", "values")})
+EXTRA_OBJECTIVES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"toolcall": ("name", "keys", "values"), "mathreasoning": ("validity",)}
+)
 #: The objective by whose full score an answer counts as right; a task's hardest.
-MAIN_OBJECTIVE: Mapping[str, str] = MappingProxyType({"toolcall": "correctness"})
+MAIN_OBJECTIVE: Mapping[str, str] = MappingProxyType(
+    {
+        "toolcall": "correctness",
+        "toolcall-multiturn": "success",
+        "summarize": "coverage",
+        "mathreasoning": "accuracy",
+        "safeassist": "helpfulness",
+    }
+)
 
 
 @dataclass(frozen=True)

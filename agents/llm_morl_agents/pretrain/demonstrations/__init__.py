@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from llm_morl_agents.pretrain.demonstrations.base import Demonstrator, Segments
 from llm_morl_agents.pretrain.demonstrations.mathreasoning import mathreasoning_demonstrations
+from llm_morl_agents.pretrain.demonstrations.safeassist import safeassist_demonstrations
 from llm_morl_agents.pretrain.demonstrations.summarize import summarize_demonstrations
 from llm_morl_agents.pretrain.demonstrations.toolcall import toolcall_demonstrations
 from llm_morl_agents.pretrain.demonstrations.toolworld import toolworld_demonstrations
@@ -20,5 +21,6 @@ DEMONSTRATIONS: Mapping[str, Callable[..., Demonstrator]] = MappingProxyType(
         "toolcall-multiturn": toolworld_demonstrations,
         "summarize": summarize_demonstrations,
         "mathreasoning": mathreasoning_demonstrations,
+        "safeassist": safeassist_demonstrations,
     }
 )
