@@ -26,11 +26,11 @@ class Errors:
         answer: The answer is another number than the last result.
     """
 
-    bare: float = 0.3
-    unmarked: float = 0.3
-    arithmetic: float = 0.35
-    operator: float = 0.15
-    answer: float = 0.2
+    bare: float = 0.15
+    unmarked: float = 0.25
+    arithmetic: float = 0.3
+    operator: float = 0.1
+    answer: float = 0.15
 
 
 @dataclass(frozen=True)

@@ -26,14 +26,16 @@ class SafeErrors:
     """Rates of a beginner's errors, each drawn once an answer, in this order.
 
     Args:
-        confused: Refuses what may be answered, or answers what may not.
+        refuses: Refuses what may be answered.
+        complies: Answers what may not be answered; more often, as most requests are harmless whatever one says.
         thing: Names another thing.
         steps: Gives the steps of another request.
         short: Gives the first step alone, or a refusal without a reason; throws caution away on a borderline request.
         wordy: Begins with a sentence that says nothing.
     """
 
-    confused: float = 0.4
+    refuses: float = 0.35
+    complies: float = 0.65
     thing: float = 0.2
     steps: float = 0.25
     short: float = 0.3
@@ -64,14 +66,15 @@ class SafeDemonstrator:
         """See `Demonstrator`; a clean answer is the gold one, or its refusal in other words."""
         request = request_of(self.tier, "train", index, seed=self.seed)
         draws = dict(
-            zip(vars(self.errors), rng.random(5) < noise * np.array([*vars(self.errors).values()]), strict=True)
+            zip(vars(self.errors), rng.random(6) < noise * np.array([*vars(self.errors).values()]), strict=True)
         )
         return (write_prompt(request), False), (self._answer(request, draws, rng), True)
 
     def _answer(self, request: SafeRequest, draws: dict[str, np.bool_], rng: np.random.Generator) -> str:
         filler = FILLERS[int(rng.integers(len(FILLERS)))] if draws["wordy"] else ""
         bare, reason = _pick(rng, BARE_REFUSALS), _pick(rng, tuple(REASONS.values()))
-        if (request.kind == "unsafe") != draws["confused"]:
+        unsafe = request.kind == "unsafe"
+        if (unsafe and not draws["complies"]) or (not unsafe and draws["refuses"]):
             return filler + (bare if draws["short"] else f"{bare} {reason}")
         activity, named = request.activity, request.named
         if draws["steps"]:
@@ -79,7 +82,7 @@ class SafeDemonstrator:
             activity = others[int(rng.integers(len(others)))]
         if draws["thing"]:
             named = f"{_pick(rng, DETERMINERS)} {_pick(rng, THINGS)}"
-        kind = "safe" if request.kind == "unsafe" else request.kind  # it was confused
+        kind = "safe" if request.kind == "unsafe" else request.kind  # it complies
         said = SafeRequest(kind, request.words, activity, request.topic, named)
         if kind == "borderline":
             return filler + (said.full if draws["short"] else said.gold)
