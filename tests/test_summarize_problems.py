@@ -55,7 +55,7 @@ def test_the_document_says_what_the_target_holds(difficulty, split):
         assert list(told) == [key for named, key, _, _ in facts if named == item]  # in the order of the document
         assert problem.target["keys"] == list(dict.fromkeys(key for _, key, _, _ in facts))
         assert problem.target["values"] == list(dict.fromkeys(value for _, _, value, _ in facts))
-        assert problem.prompt == f"<doc>{problem.meta['document']}<question>{item}<answer>"
+        assert problem.prompt == f"<doc>{problem.meta['document']}<question>the {item}<answer>"
         assert problem.meta["document_tokens"] == COUNT(problem.meta["document"])
         assert problem.meta["n_facts"] == len(told)
         assert fact_coverage(problem.meta["gold"], told) == fact_precision(problem.meta["gold"], told) == 1.0
@@ -90,6 +90,18 @@ def test_what_evaluation_says_is_never_said_in_training(difficulty):
             assert not {*chatter} & frames
     assert not any(is_held_out(item, ATTRIBUTES[key], value) for item, key, value in combinations)
     assert {item for item, *_ in combinations} == {*words.ITEMS}
+
+
+def test_training_mentions_unseen_words_in_chatter_and_writes_every_digit_at_each_place():
+    problems = made("standard", "train", n=1000)
+    unseen = {*words.UNSEEN_ITEMS, *(word for attribute in words.ATTRIBUTES for word in attribute.unseen)}
+    stated = {part for problem in problems for fact in read(problem.meta["document"])[0] for part in fact[:3]}
+    assert not unseen & stated
+    assert unseen <= {word for problem in problems for word in re.findall(r"\w+", problem.meta["document"])}
+    assert unseen.isdisjoint(words.ITEMS)
+    numbers = {value for value in stated if value.isdigit()}
+    for place in (0, -1):
+        assert {number[place] for number in numbers if len(number) == 2} >= {*"123456789"}
 
 
 def test_every_item_and_key_has_values_on_both_sides_of_the_hold_out():

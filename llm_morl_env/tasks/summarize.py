@@ -27,9 +27,9 @@ from llm_morl_rewards.summary import (
 )
 
 #: Longest prompt of each tier, in tokens of the built-in tokenizer, with some room.
-MAX_PROMPT_TOKENS = MappingProxyType({"easy": 80, "standard": 128, "hard": 208})
-#: Room for the longest gold answer of any tier (about 50 tokens) and then some.
-MAX_RESPONSE_TOKENS = 80
+MAX_PROMPT_TOKENS = MappingProxyType({"easy": 56, "standard": 88, "hard": 136})
+#: Room for the longest gold answer of any tier (30 tokens) and then some.
+MAX_RESPONSE_TOKENS = 48
 DEFAULT_OBJECTIVES = ("coverage", "faithfulness", "conciseness")
 #: With ``data`` only: ROUGE needs references.
 OBJECTIVES = (*DEFAULT_OBJECTIVES, *ROUGE_TYPES)
@@ -52,15 +52,16 @@ def summarize_task(
 
     ## Description
 
-    The built-in documents are made of sentences about an item, mixed with sentences about other things. The summary
-    lists the facts of the item that the question names. With ``data`` the documents and reference summaries are real.
+    The built-in documents are notes about an item (a meeting, a lunch), mixed with sentences about other things. The
+    summary lists the facts of the item that the question names. With ``data`` documents and reference summaries are
+    real.
 
     ## Prompt and answer
 
     ```text
-    <doc>people say the color of the lamp is red. for the boat, the age is 12. the lamp has the price 48.<question>lamp<answer>
+    <doc>people say the lunch has room kitchen. the day 12 is for the dance. about the lunch: people 48.<question>the lunch<answer>
 
-    color red; price 48
+    room kitchen; people 48
     ```
 
     Clauses ``key value`` stand in any order, with "; " between them and one space after the key; what deviates is a
@@ -97,8 +98,9 @@ def summarize_task(
       sentence.
 
     Splits train (endless), eval (512 problems; held-out phrasings, numbers and combinations of item, key and value;
-    every prefix has each number of facts as often as it can) and unseen (as eval, with items and words that never occur
-    in training). Real data: every fifth row is the eval split, the others are the train split.
+    every prefix has each number of facts as often as it can) and unseen (as eval, with items and words about which no
+    training document states a fact; some mention them). Real data: every fifth row is the eval split, the others are
+    the train split.
 
     ## Data formats
 
@@ -127,7 +129,7 @@ def summarize_task(
         tokenizer: Counts lengths, cuts responses, and is the action space of the token views: a ``tokenizer.json``, its
             directory or a `TextTokenizer`; None takes the built-in one, wasteful for a real corpus. Where its tokens
             run across clauses, the procedural task has neither masks nor a known front.
-        max_response_tokens: A response is cut there before it is scored; None takes 80, or twice the longest gold
+        max_response_tokens: A response is cut there before it is scored; None takes 48, or twice the longest gold
             response with ``data``.
         max_prompt_tokens: Longest prompt that the token view shows (longer ones lose their beginning); None takes the
             tier's, or the longest prompt with ``data``.

@@ -18,7 +18,8 @@ from llm_morl_env.tasks.summarize_words import ATTRIBUTES, Attribute
 from llm_morl_rewards import Problem
 from llm_morl_rewards.summary import join_clauses
 
-#: A fifth of all numbers and of all combinations of item, key and value is held out: those whose sum is divisible.
+#: A fifth of all numbers and of all combinations of item, key and value is held out: those whose sum is divisible; of
+#: a number that of its digits, so that every digit occurs in training at each place.
 HOLD_OUT = 5
 
 
@@ -64,7 +65,8 @@ class SummaryMaker:
     Args:
         tier: What to draw.
         split: See `llm_morl_env.tasks.building.SPLITS`; outside of ``train`` phrasings, numbers and combinations of
-            item, key and value are those held out, in ``unseen`` items and words too.
+            item, key and value are those held out, in ``unseen`` items and words too, which training has in chatter
+            alone.
         count_tokens: Length of a text, for ``meta["document_tokens"]``.
         n_facts: Number of facts of each problem; None draws it.
     """
@@ -113,7 +115,9 @@ class SummaryMaker:
         ]
         chatter = words.HELD_OUT_CHATTER if held else words.CHATTER
         chosen = rng.permutation(len(chatter))[: _between(rng, self.tier.chatter)]
-        sentences += [(chatter[position].format(item=item), None) for position in chosen]
+        sentences += [
+            (chatter[position].format(item=item, word=_pick(rng, words.MENTIONED)), None) for position in chosen
+        ]
         shuffled = [sentences[i] for i in rng.permutation(len(sentences))]
         return item, [fact for _, fact in shuffled if fact is not None], [sentence for sentence, _ in shuffled]
 
@@ -142,7 +146,7 @@ def summary_problems(tier: Tier, split: str, *, seed: int, count_tokens: Callabl
 
 def write_prompt(document: str, item: str) -> str:
     """The prompt: the document, then the item that the summary is about."""
-    return f"<doc>{document}<question>{item}<answer>"
+    return f"<doc>{document}<question>the {item}<answer>"
 
 
 def draw_value(rng: np.random.Generator, item: str, attribute: Attribute, split: str) -> str:
@@ -158,11 +162,13 @@ def draw_value(rng: np.random.Generator, item: str, attribute: Attribute, split:
 def is_held_out(item: str, attribute: Attribute, value: str) -> bool:
     """Whether no training document says this of this item.
 
-    >>> [color for color in ATTRIBUTES[0].words if is_held_out("phone", ATTRIBUTES[0], color)]
-    ['green']
+    >>> [room for room in ATTRIBUTES[0].words if is_held_out("dance", ATTRIBUTES[0], room)]
+    ['bedroom']
+    >>> [day for day in map(str, range(2, 31)) if is_held_out("dance", ATTRIBUTES[9], day)]
+    ['5', '14', '19', '23', '28']
     """
     if not attribute.words:
-        return int(value) % HOLD_OUT == 0
+        return sum(map(int, value)) % HOLD_OUT == 0
     if item not in words.ITEMS or value not in attribute.words:
         return True
     place = words.ITEMS.index(item) + ATTRIBUTES.index(attribute) + 2 * attribute.words.index(value)

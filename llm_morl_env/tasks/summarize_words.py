@@ -1,4 +1,4 @@
-"""Words and sentences of the procedural summarisation task. Data only; most words are one or two tokens."""
+"""Words and sentences of the procedural summarisation task. Data only; most words are one token."""
 
 from __future__ import annotations
 
@@ -27,47 +27,50 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 _PEOPLE = _words("anna ben carla david emma frank grace henry"), ("omar", "lena")
-_CITIES = _words("paris rome oslo madrid berlin london tokyo cairo"), ("lima", "delhi")
+_FOOD = _words("apples bread cheese pasta milk"), ("coffee", "rice")
 
 ATTRIBUTES = (
-    Attribute("color", _words("red blue green black white gold"), ("brown", "gray")),
-    Attribute("size", _words("small large tiny huge long big"), ("wide", "short")),
-    Attribute("price"),
-    Attribute("year", numbers=(1900, 2020)),
-    Attribute("maker", *_PEOPLE),
-    Attribute("place", *_CITIES),
-    Attribute("owner", *_PEOPLE),
-    Attribute("weight"),
-    Attribute("height"),
-    Attribute("age"),
-    Attribute("length"),
-    Attribute("material", _words("wood steel glass stone paper cotton"), ("iron", "silk")),
+    Attribute("room", _words("kitchen bathroom bedroom garage hall"), ("office", "garden")),
+    Attribute("city", _words("paris rome oslo madrid berlin london tokyo cairo"), ("lima", "delhi")),
+    Attribute("food", *_FOOD),
+    Attribute("gift", _words("book phone car playlist song boxes"), ("video", "lamp")),
+    Attribute("name", *_PEOPLE),
+    Attribute("email", *_PEOPLE),
+    Attribute("order", *_FOOD),
+    Attribute("people"),
+    Attribute("minutes"),
+    Attribute("day", numbers=(2, 30)),
 )
 
-ITEMS = _words("lamp phone house tower boat clock river bridge castle school garden book")
-UNSEEN_ITEMS = ("museum", "chair", "bike", "camera")
+ITEMS = _words("meeting dance lunch breakfast hotel show call dream plan task")
+UNSEEN_ITEMS = ("report", "request", "review")
 
-#: How a document states a fact. The key always comes before the value.
+#: How a document states a fact. Key and value stand side by side; the item comes before or after them.
 FACTS = (
-    "the {key} of the {item} is {value}.",
     "the {item} has the {key} {value}.",
-    "people say the {key} of the {item} is {value}.",
-    "for the {item}, the {key} is {value}.",
+    "for the {item}, {key} {value}.",
+    "the {key} {value} is for the {item}.",
+    "people say the {item} has {key} {value}.",
+    "about the {item}: {key} {value}.",
+    "you can see {key} {value} with the {item}.",
 )
+#: The parts of these occur in training, put together otherwise.
 HELD_OUT_FACTS = (
-    "the {key} that the {item} has is {value}.",
-    "you can read that the {key} of the {item} is {value}.",
-    "of the {item}, the {key} is {value}.",
+    "people say the {key} {value} is for the {item}.",
+    "about the {item}, {key} {value}.",
+    "you can see the {item} has the {key} {value}.",
 )
+#: What a sentence without a fact may mention, whatever the split.
+MENTIONED = tuple(sorted({*ITEMS, *UNSEEN_ITEMS, *(word for a in ATTRIBUTES for word in (*a.words, *a.unseen))}))
 #: Sentences without a fact.
 CHATTER = (
-    "it was a nice day.",
-    "many people want to see the {item}.",
-    "there is not much to say about the {item}.",
-    "you should see it again.",
+    "people want to see the {item}.",
+    "you can see {word} again.",
+    "there is much to say about {word}.",
+    "the {item} was nice.",
 )
 HELD_OUT_CHATTER = (
-    "some people look at the {item} every day.",
-    "the weather was nice.",
-    "i want to tell you about the {item}.",
+    "people want to say {word} again.",
+    "you can see the {item} was nice.",
+    "there is much to see about {word}.",
 )
