@@ -122,7 +122,7 @@ def resolve_source(source: str | Path) -> str:
     if source == "tiny":
         if not (TINY / "config.json").is_file():
             raise FileNotFoundError(
-                f"load_policy('tiny'): the embedded model is not at {TINY}; make it with `llm-morl pretrain toolcall`"
+                f"load_policy('tiny'): the embedded model is not at {TINY}; make it with `llm-morl pretrain`"
             )
         return str(TINY)
     path = Path(source).expanduser()
