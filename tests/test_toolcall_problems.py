@@ -348,7 +348,7 @@ def test_indices() -> None:
     assert problems[-1] == problems[EVAL_SIZE - 1]
     assert list(problems[3:6]) == [problems[3], problems[4], problems[5]]
     for index in (EVAL_SIZE, -EVAL_SIZE - 1):
-        with pytest.raises(IndexError, match=rf"problem {index} is out of range for the split 'eval' of 512"):
+        with pytest.raises(IndexError, match=rf"problem {index} is out of range: there are 512"):
             problems[index]
     with pytest.raises(ValueError, match=r"split must be one of .* got 'test'"):
         ToolCallProblems(TIERS["easy"], "test", seed=0, count_tokens=len)

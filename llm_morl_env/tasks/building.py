@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import overload
 
 import numpy as np
 
-from llm_morl_env.data.rows import split_rows
+from llm_morl_env.data.rows import longest, split_rows
 from llm_morl_env.task import Task, TransformLike
 from llm_morl_env.tokenizer import TextTokenizer
 from llm_morl_rewards import Problem
@@ -22,8 +23,27 @@ EVAL_SIZE = 512
 Splits = dict[str, Sequence[Problem]]
 
 
-class ProceduralProblems(Sequence[Problem]):
-    """The problems of one split, made when asked for: problem i is a pure function of (seed, split, i).
+class LazyProblems(Sequence[Problem]):
+    """Problems that are made when asked for. A subclass says how many there are, and makes one."""
+
+    @abstractmethod
+    def problem(self, index: int) -> Problem:
+        """The problem at an index from 0 up to the length, made anew."""
+
+    @overload
+    def __getitem__(self, index: int) -> Problem: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Problem]: ...
+    def __getitem__(self, index: int | slice) -> Problem | Sequence[Problem]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"problem {index} is out of range: there are {len(self)}")
+        return self.problem(index % len(self))
+
+
+class ProceduralProblems(LazyProblems):
+    """The problems of one split: problem i is a pure function of (seed, split, i).
 
     Nothing is stored, any index can be asked for, and two processes agree.
 
@@ -50,21 +70,13 @@ class ProceduralProblems(Sequence[Problem]):
     def __len__(self) -> int:
         return self.size
 
-    @overload
-    def __getitem__(self, index: int) -> Problem: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Problem]: ...
-    def __getitem__(self, index: int | slice) -> Problem | Sequence[Problem]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"problem {index} is out of range for the split {self.split!r} of {len(self)} problems")
-        index %= len(self)
+    def problem(self, index: int) -> Problem:
+        """See `LazyProblems`."""
         return self.make(index, np.random.default_rng([self.seed, SPLITS.index(self.split), index]))
 
 
-class MappedProblems(Sequence[Problem]):
-    """Problems changed by a function when a problem is asked for.
+class MappedProblems(LazyProblems):
+    """Problems changed by a function when a problem is asked for; a slice of them is lazy too.
 
     Args:
         problems: The originals.
@@ -84,6 +96,10 @@ class MappedProblems(Sequence[Problem]):
     def __getitem__(self, index: int | slice) -> Problem | Sequence[Problem]:
         if isinstance(index, slice):
             return MappedProblems(self.problems[index], self.change)
+        return super().__getitem__(index)
+
+    def problem(self, index: int) -> Problem:
+        """See `LazyProblems`."""
         return self.change(self.problems[index])
 
 
@@ -108,9 +124,26 @@ def counter_of(tokenizer: str | Path | TextTokenizer | None) -> TextTokenizer:
     return tokenizer if isinstance(tokenizer, TextTokenizer) else TextTokenizer(tokenizer)
 
 
-def real_splits(rows: Sequence[Problem], change: Callable[[Problem], Problem]) -> Splits:
-    """Train and eval split of real rows, each problem changed when it is asked for."""
-    return {name: MappedProblems(part, change) for name, part in split_rows(rows).items()}
+def real_splits(
+    rows: Sequence[Problem],
+    change: Callable[[Problem], Problem],
+    count: Callable[[str], int],
+    max_prompt_tokens: int | None,
+) -> tuple[Splits, int, int]:
+    """The splits of real rows, and the lengths that a task needs to know.
+
+    Args:
+        rows: With ``meta["gold"]`` each.
+        change: Made to each problem when it is asked for.
+        count: Length of a text in tokens.
+        max_prompt_tokens: None counts the longest prompt, which takes seconds for a large file.
+
+    Returns:
+        Train and eval split, the greatest length of a prompt, and twice that of the longest gold answer.
+    """
+    splits: Splits = {name: MappedProblems(part, change) for name, part in split_rows(rows).items()}
+    prompt_tokens = max_prompt_tokens or longest([problem.prompt for problem in rows], count)
+    return splits, prompt_tokens, 2 * longest([problem.meta["gold"] for problem in rows], count)
 
 
 def transformed(task: Task, transforms: Sequence[TransformLike]) -> Task:

@@ -8,7 +8,6 @@ from pathlib import Path
 from types import MappingProxyType
 
 from llm_morl_env.data.mathematics import load_math
-from llm_morl_env.data.rows import longest
 from llm_morl_env.task import Task, TransformLike
 from llm_morl_env.tasks.building import SPLITS, Splits, counter_of, real_splits, transformed
 from llm_morl_env.tasks.math_grammar import MathGrammar
@@ -189,8 +188,6 @@ def _procedural(difficulty: str, seed: int, tokenizer: TextTokenizer) -> tuple[S
 def _real(
     data: str | Path, data_format: str | None, tokenizer: TextTokenizer, max_prompt_tokens: int | None
 ) -> tuple[Splits, int, int]:
-    rows = load_math(data, data_format)
-    # Counting the tokens of every prompt of a large file takes seconds; not where the caller knows the bound.
-    prompt_tokens = max_prompt_tokens or longest([problem.prompt for problem in rows], tokenizer.count)
-    response_tokens = 2 * longest([problem.meta["gold"] for problem in rows], tokenizer.count)
-    return real_splits(rows, WithConciseness(tokenizer.count)), prompt_tokens, response_tokens
+    return real_splits(
+        load_math(data, data_format), WithConciseness(tokenizer.count), tokenizer.count, max_prompt_tokens
+    )

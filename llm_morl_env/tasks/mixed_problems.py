@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import overload
 
 import numpy as np
 
-from llm_morl_env.tasks.building import TRAIN_SIZE, MappedProblems, stratify
+from llm_morl_env.tasks.building import TRAIN_SIZE, LazyProblems, MappedProblems, stratify
 from llm_morl_rewards import Problem
 
 #: The key of a problem's ``meta`` that says which task it is of.
@@ -20,7 +19,7 @@ PERIOD = 1000
 MIN_SHARE = 1e-4
 
 
-class MixedProblems(Sequence[Problem]):
+class MixedProblems(LazyProblems):
     """Problems of C parts, interleaved; nothing is stored but the order of one period.
 
     It ends before a part is used up, but not before every part has appeared.
@@ -55,16 +54,9 @@ class MixedProblems(Sequence[Problem]):
     def __len__(self) -> int:
         return self.size
 
-    @overload
-    def __getitem__(self, index: int) -> Problem: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Problem]: ...
-    def __getitem__(self, index: int | slice) -> Problem | Sequence[Problem]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"problem {index} is out of range: there are {len(self)}")
-        block, place = divmod(index % len(self), len(self._order))
+    def problem(self, index: int) -> Problem:
+        """See `llm_morl_env.tasks.building.LazyProblems`."""
+        block, place = divmod(index, len(self._order))
         part = int(self._order[place])
         number = block * len(self._places[part]) + int(np.searchsorted(self._places[part], place))
         return self.parts[part][number % len(self.parts[part])]

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from llm_morl_env.data import load_safety, longest
+from llm_morl_env.data import load_safety
 from llm_morl_env.task import Task, TransformLike
 from llm_morl_env.tasks.building import SPLITS, Splits, counter_of, real_splits, transformed
 from llm_morl_env.tasks.safe_grammar import SafeGrammar
@@ -166,11 +166,9 @@ def safeassist_task(
         tier, prompt_tokens, response_tokens = TIERS[difficulty], MAX_PROMPT_TOKENS, MAX_RESPONSE_TOKENS
         problems: Splits = {split: safe_problems(tier, split, seed=seed, count=counter.count) for split in SPLITS}
     else:
-        rows = load_safety(data, data_format)
-        problems = real_splits(rows, WithBrevity(counter.count))
-        # Counting the tokens of every prompt of a large file takes seconds; not where the caller knows the bound.
-        prompt_tokens = max_prompt_tokens or longest([problem.prompt for problem in rows], counter.count)
-        response_tokens = 2 * longest([problem.meta["gold"] for problem in rows], counter.count)
+        problems, prompt_tokens, response_tokens = real_splits(
+            load_safety(data, data_format), WithBrevity(counter.count), counter.count, max_prompt_tokens
+        )
     cap = response_tokens if max_response_tokens is None else max_response_tokens
     task = Task(
         name="safeassist",

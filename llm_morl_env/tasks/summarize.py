@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from llm_morl_env.data.rows import longest
 from llm_morl_env.data.summaries import load_summaries
 from llm_morl_env.task import Task, TransformLike
 from llm_morl_env.tasks.building import SPLITS, Splits, counter_of, real_splits, transformed
@@ -182,10 +181,7 @@ def _real(
     data: str | Path, data_format: str | None, tokenizer: TextTokenizer, max_prompt_tokens: int | None
 ) -> tuple[Splits, int, int]:
     rows = load_summaries(data, data_format)
-    splits = real_splits(rows, WithDocumentTokens(tokenizer.count))
-    # Counting the tokens of every prompt of a large file takes seconds; not where the caller knows the bound.
-    prompt_tokens = max_prompt_tokens or longest([problem.prompt for problem in rows], tokenizer.count)
-    return splits, prompt_tokens, 2 * longest([problem.meta["gold"] for problem in rows], tokenizer.count)
+    return real_splits(rows, WithDocumentTokens(tokenizer.count), tokenizer.count, max_prompt_tokens)
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 
 from llm_morl_env.tasks import tool_catalogue as catalogue
-from llm_morl_env.tasks.building import EVAL_SIZE, SPLITS, TRAIN_SIZE, stratify
+from llm_morl_env.tasks.building import EVAL_SIZE, SPLITS, TRAIN_SIZE, LazyProblems, stratify
 from llm_morl_env.tasks.tool_catalogue import Argument, Tool, TwoWords, WordList
 from llm_morl_rewards import Problem
 
@@ -58,7 +58,7 @@ class Request:
     reply: str
 
 
-class ToolCallProblems(Sequence[Problem]):
+class ToolCallProblems(LazyProblems):
     """The problems of one split.
 
     Args:
@@ -79,17 +79,6 @@ class ToolCallProblems(Sequence[Problem]):
     def __len__(self) -> int:
         return TRAIN_SIZE if self._strata is None else EVAL_SIZE
 
-    @overload
-    def __getitem__(self, index: int) -> Problem: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Problem]: ...
-    def __getitem__(self, index: int | slice) -> Problem | Sequence[Problem]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"problem {index} is out of range for the split {self.split!r} of {len(self)} problems")
-        return self._problem(index % len(self))
-
     def request(self, index: int) -> Request:
         """The request behind problem ``index`` (demonstrations are made from it)."""
         rng = np.random.default_rng([self.seed, SPLITS.index(self.split), index])
@@ -97,7 +86,8 @@ class ToolCallProblems(Sequence[Problem]):
         n_calls = int(rng.choice(len(shares), p=shares)) if self._strata is None else self._strata[index]
         return _draw_request(rng, self.tier, n_calls, self.split)
 
-    def _problem(self, index: int) -> Problem:
+    def problem(self, index: int) -> Problem:
+        """See `llm_morl_env.tasks.building.LazyProblems`."""
         request = self.request(index)
         gold = write_gold(request.calls, request.reply, thought_of(request.calls))
         target_tokens = self._count_tokens(gold) + 2

@@ -6,11 +6,11 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import overload
 
 import numpy as np
 
 from llm_morl_env.task import Task
+from llm_morl_env.tasks.building import LazyProblems
 from llm_morl_env.tokenizer import TextTokenizer
 from llm_morl_env.transforms.notation import Notation, weights_of
 from llm_morl_env.transforms.plain import PLAIN_PROMPT, PlainSampler, on_plain_prompts
@@ -124,7 +124,7 @@ class Preferring:
         return replace(problem, prompt=self.notation.prompt(weights, problem.prompt), meta=meta)
 
 
-class PreferredProblems(Sequence[Problem]):
+class PreferredProblems(LazyProblems):
     """Copies of the problems of a split, each with a preference.
 
     Args:
@@ -139,16 +139,9 @@ class PreferredProblems(Sequence[Problem]):
     def __len__(self) -> int:
         return len(self.problems) * self.copies
 
-    @overload
-    def __getitem__(self, index: int) -> Problem: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Problem]: ...
-    def __getitem__(self, index: int | slice) -> Problem | Sequence[Problem]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"problem {index} is out of range: there are {len(self)}")
-        copy, original = divmod(index % len(self), len(self.problems))
+    def problem(self, index: int) -> Problem:
+        """See `llm_morl_env.tasks.building.LazyProblems`."""
+        copy, original = divmod(index, len(self.problems))
         return self.write(self.problems[original], copy)
 
 
