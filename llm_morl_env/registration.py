@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 TASKS: Mapping[str, str] = MappingProxyType(
     {
         "toolcall": "llm_morl_env.tasks.toolcall:toolcall_task",
-        "mathreasoning": "llm_morl_env.tasks.mathreasoning:mathreasoning_task",
         "toolcall-multiturn": "llm_morl_env.tasks.toolworld:toolcall_multiturn_task",
         "summarize": "llm_morl_env.tasks.summarize:summarize_task",
+        "mathreasoning": "llm_morl_env.tasks.mathreasoning:mathreasoning_task",
+        "safeassist": "llm_morl_env.tasks.safeassist:safeassist_task",
+        "mixture": "llm_morl_env.tasks.mixture:mixture_task",
         "countsfront": "llm_morl_env.tasks.counts_front:counts_front_task",
         "dentfront": "llm_morl_env.tasks.dent_front:dent_front_task",
         "contextfront": "llm_morl_env.tasks.context_front:context_front_task",
-        "lengthtrap": "llm_morl_env.tasks.length_trap:length_trap_task",
         "unlock": "llm_morl_env.tasks.unlock:unlock_task",
-        "mixture": "llm_morl_env.tasks.mixture:mixture_task",
-        "safeassist": "llm_morl_env.tasks.safeassist:safeassist_task",
+        "lengthtrap": "llm_morl_env.tasks.length_trap:length_trap_task",
     }
 )
 #: Environments of one episode at a time, by ``view=``.
@@ -55,16 +55,16 @@ DIALOGUE_VECTOR_VIEWS: Mapping[str, str] = MappingProxyType(
 IDS: Mapping[str, str] = MappingProxyType(
     {
         "ToolCall-MO-v0": "toolcall",
-        "MathReasoning-MO-v0": "mathreasoning",
         "ToolCall-MultiTurn-MO-v0": "toolcall-multiturn",
         "Summarize-MO-v0": "summarize",
+        "MathReasoning-MO-v0": "mathreasoning",
+        "SafeAssist-MO-v0": "safeassist",
+        "Mixture-MO-v0": "mixture",
         "CountsFront-MO-v0": "countsfront",
         "DentFront-MO-v0": "dentfront",
         "ContextFront-MO-v0": "contextfront",
-        "LengthTrap-MO-v0": "lengthtrap",
         "Unlock-MO-v0": "unlock",
-        "Mixture-MO-v0": "mixture",
-        "SafeAssist-MO-v0": "safeassist",
+        "LengthTrap-MO-v0": "lengthtrap",
     }
 )
 #: Second names, in MO-Gymnasium's habit of lower case.

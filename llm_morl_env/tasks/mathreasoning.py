@@ -38,7 +38,7 @@ def mathreasoning_task(
     max_prompt_tokens: int | None = None,
     transforms: Sequence[TransformLike] = (),
 ) -> Task:
-    r"""Make the mathematics task: word problems, procedural by default, or GSM8K and SVAMP.
+    r"""Solve word problems, showing the steps: built-in ones, or GSM8K and SVAMP.
 
     ## Description
 
