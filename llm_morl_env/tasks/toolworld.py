@@ -74,7 +74,7 @@ def toolcall_multiturn_task(
     max_turns: int = MAX_TURNS,
     transforms: Sequence[TransformLike] = (),
 ) -> Task:
-    r"""Carry out requests in several turns: calls are executed in a small world, and later ones depend on their results.
+    r"""Carry out requests in several turns: calls are executed in a small world, and later ones need their results.
 
     ## Description
 
