@@ -16,8 +16,8 @@ from pathlib import Path
 
 import docstring_parser
 import gymnasium as gym
-import matplotlib as mpl
 import numpy as np
+from matplotlib.figure import Figure
 
 import llm_morl_env
 from llm_morl_env.examples import QUALITIES, ScoredAnswer, scored_examples
@@ -124,12 +124,10 @@ def _block(text: str) -> list[str]:
 
 def thumbnail(env_id: str, path: Path) -> None:
     """A picture of a problem and of the rewards of a good, a mediocre and a bad answer to it."""
-    mpl.use("Agg")
-    from matplotlib import pyplot
-
     task = llm_morl_env.make_task(IDS[env_id])
     prompt, answers = _answers(task)
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(7.2, 2.6), dpi=110, width_ratios=(1.15, 1))
+    figure = Figure(figsize=(7.2, 2.6), dpi=110)
+    left, right = figure.subplots(1, 2, width_ratios=(1.15, 1))
     lines = [piece for line in printable(prompt).split("\n") for piece in textwrap.wrap(line, 46) or [""]]
     shown = [*lines[:6], *(["..."] if len(lines) > 6 else [])]
     good = [piece for line in printable(answers[0].text).split("\n") for piece in textwrap.wrap(line, 46)]
@@ -153,7 +151,6 @@ def thumbnail(env_id: str, path: Path) -> None:
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Software": None})
-    pyplot.close(figure)
 
 
 def path_of(env_id: str) -> Path:

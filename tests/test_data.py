@@ -166,7 +166,8 @@ def test_files_that_are_missing_empty_or_of_no_known_format(write, tmp_path):
 
 
 def test_parquet_without_pyarrow(write, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    for name in ("pyarrow", "pyarrow.parquet"):  # another test may have loaded it
+        monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(ImportError, match=r"needs pyarrow: pip install 'llm-morl-env\[data\]'"):
         load_toolcall(write(BFCL, name="rows.parquet"))
 

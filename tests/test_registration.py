@@ -75,7 +75,9 @@ def test_specs_name_their_entry_points_by_string_and_skip_the_checker() -> None:
         assert not spec.nondeterministic
 
 
-@pytest.mark.parametrize("table", ["TASKS", "VIEWS", "VECTOR_VIEWS", "DIALOGUE_VIEWS", "DIALOGUE_VECTOR_VIEWS", "IDS", "ALIASES"])
+@pytest.mark.parametrize(
+    "table", ["TASKS", "VIEWS", "VECTOR_VIEWS", "DIALOGUE_VIEWS", "DIALOGUE_VECTOR_VIEWS", "IDS", "ALIASES"]
+)
 def test_tables_are_read_only(table: str) -> None:
     with pytest.raises(TypeError):
         getattr(registration, table)["new"] = "x"
