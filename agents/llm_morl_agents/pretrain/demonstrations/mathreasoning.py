@@ -28,9 +28,9 @@ class Errors:
 
     bare: float = 0.15
     unmarked: float = 0.25
-    arithmetic: float = 0.3
-    operator: float = 0.1
-    answer: float = 0.15
+    arithmetic: float = 0.2
+    operator: float = 0.06
+    answer: float = 0.08
 
 
 @dataclass(frozen=True)
