@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import tyro
 
-_DESCRIPTION = """Make the embedded policy: a small Llama with random weights, shown clean and then corrupted demonstrations.
+_DESCRIPTION = """Make the embedded policy: a small Llama with random weights, shown clean, then corrupted demonstrations.
 
 Examples:
   llm-morl pretrain --out my-tiny                      # all built-in tasks: about 12 CPU-minutes
