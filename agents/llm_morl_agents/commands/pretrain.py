@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import tyro
 
-_DESCRIPTION = """Make the embedded policy: a small Llama with random weights, shown clean, then corrupted demonstrations.
+_DESCRIPTION = """Make the embedded policy: a small Llama, shown clean, then corrupted demonstrations.
 
 Examples:
-  llm-morl pretrain --out my-tiny                      # all built-in tasks: about 12 CPU-minutes
+  llm-morl pretrain --out my-tiny                      # all built-in tasks: about 15 CPU-minutes
   llm-morl pretrain toolcall --out tools --seed 1      # one task, a model of half the size: about 3 CPU-minutes
   llm-morl pretrain mathreasoning --out maths --budget 0.3"""
 
