@@ -28,7 +28,7 @@ class Errors:
 
     bare: float = 0.15
     unmarked: float = 0.25
-    arithmetic: float = 0.2
+    arithmetic: float = 0.25
     operator: float = 0.06
     answer: float = 0.08
 

@@ -35,7 +35,7 @@ class SafeErrors:
     """
 
     refuses: float = 0.35
-    complies: float = 0.65
+    complies: float = 0.85
     thing: float = 0.2
     steps: float = 0.25
     short: float = 0.3
