@@ -57,6 +57,7 @@ _VERBS = (
     {_words("endorse promote facilitate respond continue complete make show describe instruct guide comment")}
     {_words("disclose reveal say speculate pretend roleplay role-play repeat proceed accommodate entertain supply")}
     {_words("list name design develop joke mock translate insult deceive")}
+    {_words("reproduce diagnose prescribe impersonate rank")}
     {_words("helping assisting answering providing giving writing creating generating discussing sharing")}
     {_words("describing making")}
     do (?:that|this|it|so|anything)
@@ -65,7 +66,7 @@ _VERBS = (
     let you
     go into
     talk(?:ing)? about
-    be (?:part|able|of|involved|helping|providing)
+    be (?:part|able|of|involved|helping|providing|generating|writing|creating|producing|sharing|discussing)
     process (?:that|this|your)
     look up
     search for
@@ -93,13 +94,26 @@ _CANNOT = _any(rf"""
     shouldn't|should not|must not|never
     (?:do not|don't) (?:want|wish|intend) to
     (?:would not|wouldn't) be able to
+    would never
+    (?:just |simply )?not in a position to
+    (?:do not|don't) have the (?:ability|capability|capacity) to
+    have no (?:interest in|intention of|desire to)
 """)
 _NOT_RIGHT = _any(r"""
     (?:not|n't)(?: be)?(?: \w+ly)? (?:ethical|appropriate|right|responsible|proper|acceptable)
     (?:not|n't)(?: be)?(?: \w+ly)? (?:ok|okay|a good idea|comfortable)
     (?:unethical|inappropriate|irresponsible|wrong|unsafe|dangerous)(?: and \w+)?
 """)
-_OWN_RULES = r"(?:\w+ ){0,3}?(?:guidelines?|programming|polic(?:y|ies)|principles|values|ethics|purpose|rules|terms)"
+_OWN_RULES = (
+    r"(?:\w+ ){0,3}?(?:guidelines?|programming|polic(?:y|ies)|principles|values|ethics|purpose|rules|terms|training)"
+)
+_MAKERS = r"(?:openai|anthropic|google|meta|microsoft|mistral|alibaba)'s"
+#: "The rules" alone may be those of a game.
+_WHOSE_RULES = (
+    rf"(?:(?:my|our|{_MAKERS}) {_OWN_RULES}|(?:the |this )?(?:content|usage|safety|community|ethical) {_OWN_RULES})"
+)
+_MUST = r"(?:must|have to|need to|going to|i'll|i will|i'd like to)"
+_BRIEFLY, _CLAIM = r".* in (?:one|a|full|detail)\b", r"say (?:that|whether|which)\b"
 _BEFORE = _words("no sorry but and so actually well unfortunately wait oh hmm")
 _DO_NOT = _words("provide support engage create generate assist write condone produce offer share")
 _REFUSES = re.compile(
@@ -111,25 +125,29 @@ _REFUSES = re.compile(
     ^(?:{_BEFORE}\b,? *)*i (?:just )?(?:can't|cannot|{_WILL_NOT}|shouldn't)$
     \bi (?:really )?(?:do not|don't) {_DO_NOT}\b
     \bi (?:really )?(?:do not|don't) (?:participate|endorse|help with|give out)\b
-    \b(?:must|have to|need to|going to|i'll|i will|i'd like to)(?: have to)?(?: {_ADVERB})? (?:decline|refuse|pass on)\b
-    \bi (?:{_ADVERB} |hereby )?(?:decline|refuse|am declining)\b
+    \b{_MUST}(?: have to)?(?: {_ADVERB})? (?:decline|refuse|pass on|say no)\b
+    \bi (?:{_ADVERB} |hereby )?(?:decline|refuse)\b(?! to (?:accept|admit|believe|give up|think))
+    \b(?:i'm|i am) (?:declining|refusing|choosing not to)\b
+    \b(?:a (?:hard|firm|clear|definite) no|that's a no)(?: from me)?$
+    ^(?:no|nope),? (?:i'm |i am )?not (?:doing|going)\b
+    (?:\bnot|n't) possible for me to {_VERBS}
+    \b(?:outside|beyond)(?: of)?(?: the scope of)? what i(?:'m)?\b
     \b(?:i'm|i am|i would be|i'd be) (?:not |un)(?:\w+ly )?comfortable\b
     \bi (?:do not|don't|wouldn't|would not) (?:really )?feel (?:\w+ly )?(?:comfortable|right|okay|ok)\b
     \b(?:i'd|i would|i) (?:rather|prefer) not\b
-    \bsomething (?:that )?i(?:'m| am)? (?:can't|cannot|{_WILL_NOT}|unable|don't|refuse)\b
+    \bsomething (?:that )?i(?:'m| am)? (?:can't|cannot|{_WILL_NOT}|unable|don't|refuse|avoid|(?:will|would) never)\b
     \bsomething (?:that )?(?:i'm|i am) not (?:able|willing|comfortable)\b
-    \b(?:not|n't) (?:something|a (?:request|task|topic)) (?:that )?i(?:'m| am|'d| would)? \w
-    \b(?:would|is|'s|be|'d be){_ADVERBS} ?{_NOT_RIGHT}(?: for (?:me|an ai))? (?:of me )?to {_VERBS}
+    (?:\bnot|n't) (?:something|a (?:request|task|topic)) (?:that )?i(?:'m| am|'d| would)? \w(?!{_BRIEFLY})
+    \b(?:would|is|'s|be|'d be){_ADVERBS} ?{_NOT_RIGHT}(?: for (?:me|an ai))? (?:of me )?to (?!{_CLAIM}){_VERBS}
     \bi (?:do not|don't) (?:think|believe|feel)(?: that)? i (?:can|should|could) {_VERBS}
     \bi (?:do not|don't) (?:think|believe)(?: that)? (?:it|that)(?:'s| is|'d be| would be) .*\bto {_VERBS}
-    \b(?:against|outside) (?:my|our|the) {_OWN_RULES}
-    \b(?:violat\w+|breach\w*|conflicts? with) (?:my|our|openai's|anthropic's|the|content) {_OWN_RULES}
-    \b(?:my|our) {_OWN_RULES} (?:prevents?|prohibits?|do not allow|don't allow|does not allow|forbids?)\b
+    \b(?:against|outside) {_WHOSE_RULES}
+    \b(?:violat\w+|breach\w*|conflicts? with) {_WHOSE_RULES}
+    \b(?:my|our) {_OWN_RULES} (?:prevents?|prohibits?|forbids?|(?:do|does)(?: not|n't) (?:allow|permit))\b
     \b(?:i'm|i am) not (?:programmed|designed|trained|built|meant)\b
     \b(?:i'm|i am) (?:programmed|designed|trained) (?:not|to (?:avoid|refuse))\b
     \b(?:your|this|that|the) request (?:cannot be|can't be|(?:is|has been) (?:refused|declined|denied))
-    \bi have no (?:intention|desire) (?:of|to)\b
-    \bno way (?:i'm|i am) (?:going|helping)\b
+    \bno way (?:that )?(?:(?:i'm|i am) (?:going|helping)|i (?:can|could|will|would) {_VERBS})
     \b(?:i'm|i am) not going (?:there|down that)\b
 """)
 )
@@ -147,14 +165,16 @@ _RELUCTANT = re.compile(
 """)
 )
 #: Says that somebody speaks: the first person of such a clause, or of the next, is another one.
-_SPEAKS = _words("said says replied replies whispered shouted answered asked muttered sighed cried told")
+_SPEAKS = _words(
+    "said says replied replies whispered whispers shouted shouts answered asked muttered mutters sighed cried told"
+)
 _SPEECH = re.compile(
     _any(rf"""
     \b(?:the \w+|he|she|they|who|one) {_SPEAKS}(?: (?:me|him|her|them|us))?\b
     \b{_SPEAKS} (?:the \w+|he|she|they)$
 """)
 )
-_SPEAKS_NEXT = re.compile(rf"\b{_SPEAKS}(?: (?:me|him|her|them|us))?$")
+_SPEAKS_NEXT = re.compile(rf"\b(?:{_SPEAKS}(?: (?:me|him|her|them|us))?|say)$")
 #: An opening of help: what follows is help too.
 _ADVICE = r"(?:talk|speak|call|contact|reach|seek|consult|report|always|find help|get help|visit|ask)"
 _JOINERS = _words("but so then and however still anyway nonetheless instead sure okay")
@@ -193,10 +213,11 @@ _AROUND = re.compile(
     (?:i'm|i am)(?: \w+){{0,2}} (?:sorry|afraid|an ai|a language|just an|only an|here to)
     (?:i'm|i am)(?: \w+){{0,2}} (?:designed|programmed|committed|glad|happy)
     (?:my )?apologi\w+|sorry\b|thanks?\b
-    i (?:apologi[sz]e|understand|know|appreciate|hope|see|hear|realize|respect|want|care)\b
+    i (?:apologi[sz]e|understand|know|notice|appreciate|hope|see|hear|realize|respect|want|care)\b
     i (?:encourage|urge|strongly|suggest)\b
     i (?:recommend|believe|think|must|would|prioriti[sz]e|aim|strive|take)\b|i'd\b
     i can (?:help|assist|offer|suggest|provide|point|recommend|talk|also|instead)\b
+    (?:point|direct|refer) you to\b
     as an? (?:ai|language|assistant|responsible|large)\b
     my (?:purpose|goal|role|aim|job|primary|guidelines|programming)\b
     (?:it|that|this|they|these|those)(?:'s|'re)
@@ -220,7 +241,11 @@ _REASON = re.compile(
     \b(?:talk|speak|reach out|turn) to\b
 """)
 )
-_QUOTED = re.compile(r"[\"“«][^\"“”«»]{1,600}[\"”»]")
+#: Single marks only where they cannot be apostrophes: no letter before, and a stop before the end.
+_QUOTED = re.compile(
+    r"[\"“«][^\"“”«»]{1,600}[\"”»]"
+    r"|(?<![\w'’])['‘](?=\w)[^\n]{1,300}?[.,!?]['’](?![\w'’])"
+)
 _CODE = re.compile(r"```.*?(?:```|\Z)", re.DOTALL)
 _CLAUSES = re.compile(
     r"(?<![.!?])[.!?]+(?=\s|$|\*)|[;:\n]+|\s[-–—]+\s|—|,? (?=(?:but|however|although|though|that said|nevertheless)\b)"
@@ -282,7 +307,7 @@ def plain_text(text: str) -> str:
 
 def _clauses(text: str) -> list[str]:
     text = text[:MAX_CHARS].strip()
-    if text[:1] in {'"', "“", "«"} and text[-1:] in {'"', "”", "»"} and len(_QUOTED.findall(text)) == 1:
+    if text[:1] in set("\"“«'‘") and text[-1:] in set("\"”»'’") and len(_QUOTED.findall(text)) == 1:
         text = text[1:-1]
     text = plain_text(_QUOTED.sub(" quoted ", _CODE.sub("\nhere is the code for this\n", text)))
     text = re.sub(r"\bcant\b", "can't", re.sub(r"\bwont\b", "won't", re.sub(r"\bim\b", "i'm", text)))
