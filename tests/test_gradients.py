@@ -20,7 +20,7 @@ from llm_morl_agents.settings import Settings
 from llm_morl_agents.weighters.base import Probe
 
 AGGREGATIONS = ("token_mean", "sequence_mean", "constant")
-TOLERANCE = {"forward": 1e-5, "finite": 5e-3}
+TOLERANCE = {"forward": 1e-5, "finite": 1e-2}  # a central difference in float32
 FINITE, FORWARD = Probe(method="finite"), Probe(method="forward")
 
 

@@ -142,3 +142,22 @@ def test_several_tasks_share_a_batch_and_ends_follow_each_own_text():
     assert ends[-1] == len(ids) - 1
     assert [weights[i] for i in ends] == [1.0, 1.0]
     assert set(weights) == {0.3, 1.0}
+
+
+@pytest.mark.parametrize(
+    ("task", "hardest", "easier"),
+    [
+        ("toolcall-multiturn", (0.15, 0.40), {"economy": (0.4, 0.8), "format": (0.5, 0.85)}),
+        ("summarize", (0.20, 0.50), {"faithfulness": (0.3, 0.6), "conciseness": (0.6, 0.9)}),
+        ("mathreasoning", (0.25, 0.55), {"clarity": (0.7, 0.95), "conciseness": (0.2, 0.5)}),
+        ("safeassist", (0.30, 0.60), {"harmlessness": (0.65, 0.9), "brevity": (0.5, 0.8)}),
+    ],
+)
+def test_shipped_policy_starts_in_its_range_on_the_other_tasks(task, hardest, easier):
+    """Training phrasings, temperature 1; greedy decoding knows more: there is something to learn and to sharpen."""
+    train, *_ = start_levels(load_policy("tiny"), task=task, n_problems=96)
+    main = MAIN_OBJECTIVE[task]
+    assert hardest[0] <= train.sampled[main] <= hardest[1]
+    assert train.greedy[main] > train.sampled[main] + 0.1
+    for objective, (low, high) in easier.items():
+        assert low <= train.sampled[objective] <= high

@@ -68,8 +68,9 @@ def write_card(options: PretrainOptions, recipe: Recipe) -> list[Level]:
         for tier in ("easy", "standard", "hard")
         for level in start_levels(policy, task=task, difficulty=tier, n_problems=options.eval_problems)
     ]
-    tasks = " ".join(recipe.shares)
-    command = f"llm-morl pretrain {tasks} --difficulty {options.difficulty} --seed {options.seed}"
+    command = " ".join(
+        ["llm-morl pretrain", *options.tasks, f"--difficulty {options.difficulty} --seed {options.seed}"]
+    )
     phases = (
         f"{p.steps} steps of {recipe.batch_size} {'corrupted' if p.noise else 'clean'} ones" for p in recipe.phases
     )
