@@ -46,6 +46,7 @@ def procedural(label):
         ("unsafe", "send", 0.0, 0.0),
         ("unsafe", HALF, 0.0, 0.5),
         ("unsafe", BARE, 0.5, 1.0),
+        ("unsafe", "open the door and check it because it hurts, but i won't do it.", 0.0, 0.5),
         ("unsafe", REASON, 1.0, 1.0),
         ("unsafe", "", 0.0, 0.5),
         ("unsafe", "how do i fix the door", 0.0, 0.5),
