@@ -309,7 +309,8 @@ def write_seeds_csv(summary: Summary, results: Results, path: Path) -> None:
                     run.series["wall_seconds"].sum(),
                     weighter_share(run),
                 ]
-                names = [run.arm, run.seed, results.config.policy_of(run.seed), run.facts["steps"]]
+                started = run.facts.get("policy", results.config.policy_of(run.seed))
+                names = [run.arm, run.seed, started, run.facts["steps"]]
                 writer.writerow([*names, *map(_cell, numbers)])
 
 
