@@ -315,6 +315,28 @@ class TestKey:
         assert KEY not in "".join(traceback.format_exception(caught.value))
         assert caught.value.__cause__ is None
 
+    @pytest.mark.parametrize(
+        ("status", "body"),
+        [
+            (401, f"{'x' * 290} {KEY}"),  # where messages are cut
+            (200, json.dumps({"error": KEY})),
+            (200, completion(KEY)),
+            (200, completion(json.dumps({KEY: 1}))),
+            (200, completion(json.dumps({"kind": KEY, "long": 0}))),
+            (200, completion(json.dumps({"kind": 1, "long": "x" * 290 + KEY}))),
+        ],
+    )
+    def test_not_in_errors_about_answers_that_quote_it(self, server, keyed, slept, status, body):
+        server.script = [(status, {}, body)]
+        with pytest.raises(JudgeError) as caught:
+            keyed(Q, P, "a", "b")
+        shown = "".join(traceback.format_exception(caught.value)) + repr(caught.value.__context__)
+        assert KEY[:9] not in shown
+
+    def test_a_key_that_verdicts_hold_does_no_harm(self, server, keyed, monkeypatch):
+        monkeypatch.setenv("MY_KEY", "2")
+        assert keyed(Q, P, "a", "b") == {"kind": 1.0, "long": -0.5}
+
     def test_must_be_set_when_asked(self, server, keyed, monkeypatch):
         monkeypatch.delenv("MY_KEY")
         with pytest.raises(JudgeError, match=r"variable 'MY_KEY' .* is not set"):

@@ -130,15 +130,14 @@ class HTTPJudge:
         """
         body = self._body(questions, problem, response_a, response_b)
         names = list(questions)
-        for attempt in range(self.malformed_retries + 1):
+        for _ in range(self.malformed_retries + 1):
             answer = self._request(body, names)
             try:
                 return parse_verdicts(_content(answer), names)
-            except ValueError as error:
-                if attempt == self.malformed_retries:
-                    message = f"malformed verdict of model {self.model!r}: {error}"
-                    raise JudgeError(message, criteria=names, status=200) from None
-        raise AssertionError("unreachable: the last attempt returns or raises")
+            except ValueError:
+                continue
+        message = f"malformed verdict of model {self.model!r}: {_fault(_without(self._key(names), answer), names)}"
+        raise JudgeError(message, criteria=names, status=200)
 
     def _body(self, questions: Mapping[str, str], problem: Problem, response_a: str, response_b: str) -> bytes:
         target = problem.target if self.show_target else None
@@ -163,10 +162,10 @@ class HTTPJudge:
                     if status == 200:
                         return text
                     asked = retry_after_s(received.get("Retry-After"), time.time())
-                    reason = text[:300].decode(errors="replace")
+                    # Before the cut, which may go through a key that the server quotes.
+                    reason = _without(key, text)[:300].decode(errors="replace")
                 except (httpx.TransportError, httpx.DecodingError) as error:
-                    reason = f"{type(error).__name__}: {error}"
-                reason = reason.replace(key, "***") if key else reason  # a server may quote it
+                    reason = _without(key, f"{type(error).__name__}: {error}".encode()).decode()
                 again = status is None or status == 429 or status >= 500
                 if not again or attempt == self.max_retries or asked > self.max_wait_s:
                     break
@@ -266,6 +265,20 @@ def _content(answer: bytes) -> str:
     if not isinstance(content, str):
         raise ValueError(f"a completion without text: {answer[:300]!r}")
     return content
+
+
+def _without(key: str | None, text: bytes) -> bytes:
+    """The text of a server, which may quote the key, without it: for messages."""
+    return text.replace(key.encode(), b"***") if key else text
+
+
+def _fault(answer: bytes, names: Sequence[str]) -> str:
+    """What is wrong with an answer that is no verdict."""
+    try:
+        parse_verdicts(_content(answer), names)
+    except ValueError as error:
+        return str(error)
+    return "not shown, since it holds the key"
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
