@@ -122,6 +122,15 @@ def test_envs_shows_answers_of_different_quality(capsys, monkeypatch):
     assert "-3.00" in bad[0]
 
 
+def test_envs_shows_the_objectives_that_apply(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["envs", "Mixture-MO-v0", "--sample", "3"]) == 0
+    tables = [part[part.index("┏") :] for part in capsys.readouterr().out.split("problem ")[1:]]
+    assert [("accuracy" in table, "correctness" in table) for table in tables].count((True, False)) in (1, 2)
+    assert all(("accuracy" in table) != ("correctness" in table) for table in tables)
+    assert all("mediocre" in table and "…" not in table for table in tables)
+
+
 def test_envs_sample_of_none_and_of_too_many(capsys):
     assert main(["envs", "DentFront-MO-v0", "--sample", "0"]) == 0
     assert "problem 0" not in capsys.readouterr().out

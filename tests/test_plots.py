@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 from test_summary import made_results, made_run
 
-from llm_morl_agents.experiments.plots import COLOURS, SHARES, WEIGHTS_COLUMNS, curves, front, save_figures, weights
+from llm_morl_agents.experiments.plots import (
+    COLOURS,
+    CURVES_COLUMNS,
+    SHARES,
+    WEIGHTS_COLUMNS,
+    curves,
+    front,
+    save_figures,
+    weights,
+)
 from llm_morl_agents.experiments.results import Run
 
 
@@ -56,6 +65,15 @@ def test_curves_show_the_means(results):
     # The second arm's evaluations are (0.5, 0.5) and (0.9, 4/6) in the unit square.
     np.testing.assert_allclose(panels(figure)[2].get_lines()[1].get_ydata(), [0.25, 0.6])
     assert len(panels(curves(with_objectives(results, 1)))) == 1
+
+
+@pytest.mark.parametrize(("k", "rows"), [(3, 1), (4, 2), (6, 2)])
+def test_curves_of_many_objectives_stand_in_rows(results, k, rows):
+    figure = curves(with_objectives(results, k))
+    assert len(panels(figure)) == k + 1
+    assert panels(figure)[0].get_subplotspec().get_gridspec().get_geometry() == (rows, CURVES_COLUMNS)
+    labelled = [axis.get_title() for axis in panels(figure) if axis.get_ylabel() == "mean reward"]
+    assert labelled == [f"objective {i}  (0 to 1)" for i in range(0, k, CURVES_COLUMNS)]
 
 
 def test_weights_have_a_column_for_each_arm_and_two_rows(results):

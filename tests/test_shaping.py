@@ -11,10 +11,12 @@ from shaping_task import easy, echo, hard, judge, make, rank, some
 
 from llm_morl_env import make_env, make_task, make_text_vec
 from llm_morl_env.registration import VIEWS
+from llm_morl_env.tasks.building import LazyProblems
 from llm_morl_env.testing import check_mo_env
 from llm_morl_env.transforms import GateObjective, NoisyObjective, PreferenceInPrompt, ScaleToUnit
+from llm_morl_env.transforms.plain import PLAIN_PROMPT, PlainFront
 from llm_morl_env.transforms.preference import draw_weights
-from llm_morl_rewards import RewardVector, reward
+from llm_morl_rewards import Problem, RewardVector, reward
 
 VECTORS = Path(__file__).resolve().parents[1].parent / "shared" / "method_vectors.json"
 
@@ -157,6 +159,17 @@ class TestPreference:
             for index in range(40):
                 grown = task.tokenizer.count(task[index].prompt) - plain.tokenizer.count(plain[index].prompt)
                 assert 0 < grown <= room
+
+    def test_a_front_may_look_at_the_first_problems_of_an_endless_split(self):
+        class Endless(LazyProblems):
+            def __len__(self):
+                return 2**31 - 1
+
+            def problem(self, index):
+                assert index < 3
+                return Problem(f"told {index}", meta={PLAIN_PROMPT: str(index)})
+
+        assert PlainFront(lambda problems: [problems[i].prompt for i in range(3)])(Endless()) == ["0", "1", "2"]
 
     def test_copies_know_no_front(self):
         task = PreferenceInPrompt(parts=2, symbols="abc", template="{weights}{prompt}", copies=2)

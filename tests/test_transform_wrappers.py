@@ -134,6 +134,28 @@ def test_the_same_as_the_transforms():
             assert one[4]["reward_components"] == other[4]["reward_components"]
 
 
+def test_the_same_as_the_transforms_where_objectives_do_not_apply():
+    forms = [("accuracy", "correctness", 3), ("format", "accuracy", 1)]
+    gates = [GateTransform(easy, on=on, threshold=threshold) for easy, on, threshold in forms]
+    transformed = gym.make("Mixture-MO-v0", view="text", transforms=[*gates, ScaleTransform()])
+    wrapped = gym.make("Mixture-MO-v0", view="text")
+    for easy, on, threshold in forms:
+        wrapped = GateObjective(wrapped, easy, on=on, threshold=threshold)
+    wrapped = ScaleToUnit(wrapped)
+    noisy = NoisyObjective(gym.make("Mixture-MO-v0", view="text"), "accuracy", scale=0.25)
+    task = transformed.unwrapped.task
+    assert {task[index].meta["task"] for index in range(4)} == {"toolcall", "mathreasoning"}
+    for index in range(4):
+        for env in (transformed, wrapped, noisy):
+            env.reset(seed=index, options={"problem": index})
+        gold = task[index].meta["gold"]
+        one, other, third = transformed.step(gold), wrapped.step(gold), noisy.step(gold)
+        np.testing.assert_array_equal(one[1], other[1])
+        assert one[1][[0, 3]].sum() == 1  # the gate is open where there is nothing to wait for
+        applies = third[4]["objective_mask"][3]
+        assert (third[1][3] == -0.25) == (not applies)
+
+
 def test_nothing_is_written_in_place():
     env = GateObjective(Steps(), 0, on=1, threshold=1.5)
     table = Steps.REWARDS.copy()

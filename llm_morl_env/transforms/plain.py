@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_morl_env.task import Dialogue, Examples, Front, Grammar, Sampler, Task
+from llm_morl_env.tasks.building import MappedProblems
 from llm_morl_env.transforms.objectives import Around
 from llm_morl_rewards import Problem, RewardVector
 from llm_morl_rewards.base import RewardFunction
@@ -88,7 +89,7 @@ class PlainFront:
 
     def __call__(self, problems: Sequence[Problem]) -> NDArray[np.float64]:
         """Points (F, K)."""
-        return self.inner([plain(problem) for problem in problems])
+        return self.inner(MappedProblems(problems, plain))  # made when asked for: a split may be endless
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import gymnasium as gym
@@ -25,11 +25,12 @@ class ChangedReturn(gym.Wrapper[ObsType, ActType, ObsType, ActType]):
     it. An episode of one step, or one that pays at its end alone as the token views do, keeps its times of payment. The
     other objectives pass through. ``reward_space`` and ``return_space`` are the new bounds (``env.get_wrapper_attr``;
     ``env.unwrapped`` has the old ones). ``info["reward_components"]``, where the environment has it, is of the new
-    rewards.
+    rewards. An objective that ``info["objective_mask"]`` says does not apply is paid its new lower bound.
 
     Args:
         env: An environment with a ``reward_space``, a Box (K,).
-        change: ``(return (K,), generator) -> return (K,)``, a fresh array; picklable.
+        change: ``(return (K,), generator) -> return (K,)``, a fresh array; picklable. NaN stands for an objective that
+            does not apply; whatever becomes of it is ignored.
         columns: Those that it changes.
         bounds: Of the new returns, a Box (K,).
         who: The wrapper's name, for messages.
@@ -69,10 +70,16 @@ class ChangedReturn(gym.Wrapper[ObsType, ActType, ObsType, ActType]):
         self._return = self._return + np.asarray(reward, np.float64)
         paid = np.zeros_like(self._return)
         if terminated or truncated:
-            paid = self._change(self._return.copy(), self._noise)
+            paid = self._changed(info)
         vector[self._columns] = np.clip(paid, self.return_space.low, self.return_space.high)[self._columns]
         names = declared(self.env, "objective_names")
         if names is not None and "reward_components" in info:
             components = {name: float(value) for name, value in zip(names, vector, strict=True)}
             info = {**info, "reward_components": components}
         return observation, vector, terminated, truncated, info
+
+    def _changed(self, info: Mapping[str, Any]) -> Floats:
+        """The changed return (K,) of the episode that ended."""
+        applies = np.asarray(info.get("objective_mask", np.ones(self._return.shape, np.bool_)), np.bool_)
+        changed = self._change(np.where(applies, self._return, np.nan), self._noise)
+        return np.where(applies, changed, self.return_space.low)

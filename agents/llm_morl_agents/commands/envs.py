@@ -117,13 +117,14 @@ def _answers(task: Task, index: int) -> Table:
     from llm_morl_env.examples import scored_examples
     from llm_morl_env.rendering import printable
 
-    names = task.rewards.names
+    answers = scored_examples(task, task[index])
+    names = list(answers[0].rewards)  # those that apply to the problem
     table = Table(show_lines=True)
-    for column in ("", "answer"):
-        table.add_column(column)
+    table.add_column("", no_wrap=True)
+    table.add_column("answer", min_width=24)
     for name in names:
         table.add_column(name, justify="right", no_wrap=True)
-    for answer in scored_examples(task, task[index]):
-        numbers = [f"{answer.rewards[name]:.2f}" if name in answer.rewards else "-" for name in names]
+    for answer in answers:
+        numbers = [f"{answer.rewards[name]:.2f}" for name in names]
         table.add_row(answer.quality, Text(printable(answer.text) or "(nothing)"), *numbers)
     return table

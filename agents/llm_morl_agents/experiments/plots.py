@@ -36,6 +36,8 @@ SMOOTHING = 5
 MOST_ARMS = 7
 #: Arms side by side in the figure of weights.
 WEIGHTS_COLUMNS = 4
+#: Panels side by side in the figure of curves.
+CURVES_COLUMNS = 4
 #: Shares of the advantage beyond these are cut off: where objectives all but cancel they have no limit.
 SHARES = (-1.0, 2.0)
 #: Characters of a note in an inch of a figure's width.
@@ -47,13 +49,19 @@ _INK, _GRID = "#333333", "#DDDDDD"
 def curves(results: Results) -> Figure:
     """Reward over training steps, a panel for each objective: mean and range over seeds, and evaluations.
 
-    From two objectives on, a last panel shows the hypervolume of the evaluations' mean vectors.
+    From two objectives on, a last panel shows the hypervolume of the evaluations' mean vectors. Four stand side by
+    side.
     """
     k = len(results.objectives)
-    figure, axes = _panels(rows=1, columns=k + (k > 1), width=4.2, height=3.5)
+    count = k + (k > 1)
+    columns = min(count, CURVES_COLUMNS)
+    figure, axes = _panels(rows=-(-count // columns), columns=columns, width=4.2, height=3.5)
+    panels = list(axes.flat)
+    for axis in panels[count:]:
+        axis.set_axis_off()
     if k > 1:
-        _hypervolume_panel(results, axes[0][k])
-    for column, (axis, objective) in enumerate(zip(axes[0][:k], results.objectives, strict=True)):
+        _hypervolume_panel(results, panels[k])
+    for column, (axis, objective) in enumerate(zip(panels[:k], results.objectives, strict=True)):
         for number, runs in enumerate(results.arms.values()):
             colour, marker = _style(number)
             smooth = np.stack([trailing_mean(run.series["reward_mean"][:, column], SMOOTHING) for run in runs])
@@ -76,7 +84,8 @@ def curves(results: Results) -> Figure:
         axis.set_title(f"{objective}  ({low:g} to {high:g})")
         axis.set_xlabel("training steps taken")
         axis.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
-    axes[0][0].set_ylabel("mean reward")
+    for axis in panels[:k:columns]:
+        axis.set_ylabel("mean reward")
     note = (
         f"lines: training batches (trailing mean of {SMOOTHING}), shaded: range over seeds; "
         "markers: evaluation split, sampled, mean over seeds"
