@@ -114,6 +114,7 @@ NESTED = "[" * 100_000 + "\n"
         (NESTED, None, "is not JSON"),
         (WITHOUT_TRUTH, "ground_truth", r"is missing; the row has \['id', 'question', 'function'\]"),
         (bfcl(ground_truth=[{"add": {"a": 1}}]), "ground_truth", "a ground_truth entry must be"),
+        (bfcl(ground_truth=[{"add": {"a": []}}]), "ground_truth", "a ground_truth entry must be"),
         (bfcl(ground_truth=[{"add": {}, "sub": {}}]), "ground_truth", "a ground_truth entry must be"),
         (bfcl(ground_truth={"add": {}}), "ground_truth", "must be a list of expected calls, or null"),
         (bfcl(function="add"), "function", "must be a list of function descriptions, got 'add'"),

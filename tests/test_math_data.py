@@ -73,6 +73,10 @@ def test_equations_of_svamp(tmp_path, changes, gold):
         (SVAMP, {"Answer": 26.0}, "Answer", r"must be the value of the equation .* got 26.0"),
         (SVAMP, {"Answer": True}, "Answer", "must be the value of the equation"),
         (SVAMP, {"Answer": None}, "Answer", "must be a number, got None"),
+        (SVAMP, {"Answer": 10**400}, "Answer", "must be the value of the equation"),
+        (SVAMP, {"Answer": "1e999"}, "Answer", "must be the value of the equation"),
+        (SVAMP, {"Question": " "}, "Question", "must hold a question"),
+        (GSM8K, {"question": ""}, "question", "must hold a question, got ''"),
         (SVAMP, {"Body": None}, "Body", "must be a text"),
     ],
 )

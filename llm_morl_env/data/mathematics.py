@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +13,8 @@ from llm_morl_rewards import Problem
 from llm_morl_rewards.math_equations import count_steps, solve, without_calculator_marks, write_number
 from llm_morl_rewards.math_numbers import read_number
 
+#: Relative to the value, where that is above 1.
+_ROUNDING = Fraction(1, 10**6)
 _ASK = "Solve the problem step by step, with one equation a step, and end with a line"
 
 
@@ -43,6 +46,8 @@ def load_math(path: str | Path, data_format: str | None = None) -> list[Problem]
 
 def _gsm8k_problem(cells: Cells) -> Problem:
     question, worked = (cells.get(column, str, "a text") for column in ("question", "answer"))
+    if not question.strip():
+        cells.fail("question", f"must hold a question, got {show(question)}")
     solution, mark, answer = worked.rpartition("####")
     if not mark or read_number(answer) is None:
         cells.fail("answer", f"must end with '####' and a number, got {show(worked[-60:])}")
@@ -53,12 +58,14 @@ def _gsm8k_problem(cells: Cells) -> Problem:
 
 def _svamp_problem(cells: Cells) -> Problem:
     body, question, equation = (cells.get(column, str, "a text").strip() for column in ("Body", "Question", "Equation"))
+    if not question:
+        cells.fail("Question", "must hold a question, got a blank text")
     answer = cells.get("Answer", (int, float), "a number")
     steps = solve(equation)
     if steps is None:
         cells.fail("Equation", f"must be an arithmetic expression, got {show(equation)}")
     value = steps[-1].result if steps else _value(equation)
-    if value is None or isinstance(answer, bool) or abs(float(value) - answer) > 1e-6 * max(1.0, abs(answer)):
+    if value is None or isinstance(answer, bool) or not _is_near(value, answer):
         cells.fail("Answer", f"must be the value of the equation {show(equation)}, got {show(answer)}")
     number = write_number(value)
     written = [
@@ -67,6 +74,13 @@ def _svamp_problem(cells: Cells) -> Problem:
     join = "" if not body or body[-1] in ".,?!;:" else ","
     prompt = f"{_ASK} 'answer: ' and the number.\n\n{body}{join} {question}\n"
     return _problem(cells, prompt, number, "\n".join([*written, f"answer: {number}"]))
+
+
+def _is_near(value: Fraction, answer: float) -> bool:
+    """Whether a number of the file, NaN and the infinite ones included, is the value up to rounding."""
+    if isinstance(answer, float) and not math.isfinite(answer):
+        return False
+    return abs(value - Fraction(answer)) <= _ROUNDING * max(Fraction(1), abs(value))
 
 
 def _value(expression: str) -> Fraction | None:

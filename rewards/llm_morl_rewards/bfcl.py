@@ -168,7 +168,9 @@ def split_truth(entry: Any) -> tuple[str, Mapping[str, Sequence[Any]]]:
     """
     if isinstance(entry, Mapping) and len(entry) == 1:
         ((name, parameters),) = entry.items()
-        if isinstance(parameters, Mapping) and all(isinstance(accepted, list) for accepted in parameters.values()):
+        if isinstance(parameters, Mapping) and all(
+            isinstance(accepted, list) and accepted for accepted in parameters.values()
+        ):
             return name, parameters
     raise ValueError(f"a ground_truth entry must be {{function: {{parameter: [accepted, ...]}}}}, got {_show(entry)}")
 
