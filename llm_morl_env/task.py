@@ -88,6 +88,13 @@ class Sampler(Protocol):
         """What the advantages of responses to these problems are multiplied by, (N,); 1 leaves them as they are."""
 
 
+class Preferences(Protocol):
+    """What a problem's prompt asks for. A small frozen picklable object."""
+
+    def __call__(self, problem: Problem) -> Mapping[str, float]:
+        """Weights of the objectives by name, not negative; 0 for those left out."""
+
+
 class Examples(Protocol):
     """Answers of different quality, to show what a task's rewards tell apart. Picklable, without state."""
 
@@ -126,6 +133,8 @@ class Task(Sequence[Problem]):
         dialogue: What the environment answers between turns; None for one turn. Caps then hold for each response.
         sampler: Draws problems; None draws uniformly.
         examples: Answers that illustrate the rewards.
+        preferences: Weights that problems ask for, which environments say in ``info["preference"]``; None: they ask for
+            none.
     """
 
     name: str
@@ -141,6 +150,7 @@ class Task(Sequence[Problem]):
     dialogue: Dialogue | None = None
     sampler: Sampler | None = None
     examples: Examples | None = None
+    preferences: Preferences | None = None
 
     def __post_init__(self) -> None:
         for needed in ("train", "eval"):

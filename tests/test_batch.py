@@ -44,6 +44,7 @@ RAGGED = batch_of([7, 3, 7, 9, 3, 7], [2, 4, 1, 3, 2, 2])
         ({"turns": np.ones(5, np.int64)}, r"turns=\) must have shape \(6,\)"),
         ({"objective_mask": np.ones((6, 3), np.bool_)}, r"objective_mask=\) must have shape \(6, 2\)"),
         ({"loss_weight": np.ones((6, 1))}, r"loss_weight=\) must have shape \(6,\)"),
+        ({"preference": np.ones(6)}, r"preference=\) must have shape \(6, "),
     ],
 )
 def test_shapes_are_checked(change, message):
@@ -84,6 +85,7 @@ def dialogue_of(batch):
         turns=np.arange(n) + 1,
         objective_mask=np.arange(2 * n).reshape(n, 2) % 3 > 0,
         loss_weight=0.5 * np.arange(n),
+        preference=np.arange(2.0 * n).reshape(n, 2),
     )
 
 
@@ -98,7 +100,7 @@ def test_own_tokens_and_all_tokens():
 def test_select_and_concatenate_carry_what_is_optional():
     batch, rows = dialogue_of(RAGGED), np.array([5, 0, 3])
     part = batch.select(rows)
-    for name in ("turns", "objective_mask", "loss_weight"):
+    for name in ("turns", "objective_mask", "loss_weight", "preference"):
         np.testing.assert_array_equal(getattr(part, name), getattr(batch, name)[rows])
         assert getattr(RAGGED.select(rows), name) is None
     np.testing.assert_array_equal(part.own_mask, batch.own_mask[rows, :3])
@@ -108,8 +110,9 @@ def test_select_and_concatenate_carry_what_is_optional():
     np.testing.assert_array_equal(both.turns, [1] * 6 + part.turns.tolist())
     np.testing.assert_array_equal(both.loss_weight, [1.0] * 6 + part.loss_weight.tolist())
     np.testing.assert_array_equal(both.objective_mask, [[True, True]] * 6 + part.objective_mask.tolist())
+    np.testing.assert_array_equal(both.preference, [[1.0, 1.0]] * 6 + part.preference.tolist())
     plain = concatenate([RAGGED, RAGGED])
-    assert plain.own_mask is plain.turns is plain.objective_mask is plain.loss_weight is None
+    assert plain.own_mask is plain.turns is plain.objective_mask is plain.loss_weight is plain.preference is None
 
 
 def test_select_of_nothing_is_empty():

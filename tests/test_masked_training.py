@@ -10,11 +10,11 @@ from test_every_weighter_trains import MORE, TABLE, marked
 from test_grouped_pg import next_batch, trained_batches
 from tiny_task import LETTERS, comparable, load, make_env, parameters_of
 
-from llm_morl_agents.agents import AGENTS, DVAO, GDPO, GRPO
+from llm_morl_agents.agents import AGENTS, DVAO, GDPO, GRPO, RLOO
 from llm_morl_agents.experiments.arms import make_agent, parse_arm
 from llm_morl_agents.signals import objective_advantages
 from llm_morl_agents.update import UpdateReport
-from llm_morl_agents.weighters import Static
+from llm_morl_agents.weighters import GD2PO, SAW, Static, Weighting
 from llm_morl_agents.weighters.base import NEEDS, Probe
 
 
@@ -148,6 +148,60 @@ def test_signals_of_an_absent_objective_are_nan_and_those_of_the_other_as_withou
     for value in (first.influence, second.realised):
         np.testing.assert_array_equal(np.isnan(value), [False, True])
     np.testing.assert_allclose(first.influence[0], first.gramian[0, 0], rtol=1e-4)
+
+
+# ------------------------------------------------------------------------------------------------ preferences
+
+
+class Asking(VectorWrapper):
+    """Prompts that ask for weights of the objectives: some letters for ``some``, the others for ``rest``."""
+
+    def __init__(self, env, some, rest):
+        super().__init__(env)
+        self.some, self.rest = some, rest
+
+    def reset(self, **kwargs):
+        prompts, info = self.env.reset(**kwargs)
+        return prompts, info | {"preference": np.array([self.some if p[0] in "abcd" else self.rest for p in prompts])}
+
+
+@pytest.fixture
+def make_asking(policy_directory):
+    """Maker of an agent whose prompts ask: ``make_asking(some, rest, **options)``; None asks for nothing."""
+
+    def make_agent(some, rest, *, cls=GDPO, num_envs=32, **options):
+        env = make_env(policy_directory, num_envs=num_envs, group_size=4)
+        env = env if some is None else Asking(env, some, rest)
+        return cls(env, load(policy_directory), **{"learning_rate": 1e-2, **options})
+
+    return make_agent
+
+
+@pytest.mark.parametrize(("cls", "weighter"), [(GDPO, Static()), (GDPO, SAW()), (GRPO, SAW()), (GRPO, GD2PO())])
+def test_prompts_that_all_ask_alike_are_the_preference_of_the_agent(make_asking, cls, weighter):
+    asked = make_asking((1.0, 2.0), (1.0, 2.0), cls=cls, weighter=weighter)
+    told = make_asking(None, None, cls=cls, weighter=weighter, preference=[1.0, 2.0])
+    for _ in range(2):
+        assert comparable(asked.step()) == comparable(told.step())
+    for name, value in parameters_of(told.policy).items():
+        np.testing.assert_array_equal(parameters_of(asked.policy)[name], value)
+
+
+@pytest.mark.parametrize("num_envs", [32, 4])
+def test_each_prompt_is_trained_by_what_it_asks_for(make_asking, monkeypatch, num_envs):
+    seen = []
+    monkeypatch.setattr("llm_morl_agents.grouped_pg.update", lambda *a, **k: seen.append(a[3:5]) or UpdateReport())
+    agent = make_asking((1.0, 0.0), (0.0, 2.0), cls=RLOO, num_envs=num_envs)
+    report = agent.step()
+    (batch, advantages), group = seen[0], seen[0][0].group
+    chosen = np.where(batch.preference[:, 0] > 0, batch.rewards[:, 0], 2 * batch.rewards[:, 1])
+    np.testing.assert_allclose(advantages, agent.estimator(chosen[:, None], group, Weighting(np.ones(1))), atol=1e-12)
+    np.testing.assert_allclose(report.weight, batch.preference.mean(axis=0))
+
+
+def test_dynamic_sampling_looks_at_what_prompts_ask_for(make_asking):
+    batch = make_asking((0.0, 0.0), (1.0, 1.0), dynamic_sampling=True)._collect()[0]
+    assert (batch.preference > 0).all()
 
 
 # ------------------------------------------------------------------------------------------- loss weights and progress

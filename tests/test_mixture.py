@@ -306,6 +306,12 @@ def test_dialogues_mix_with_dialogues():
         mixture_task({"a": 1, "b": 1}, tasks={"a": small("a"), "b": talks["b"]})
 
 
+def test_preferences_of_the_tasks_are_kept():
+    mixed = two(PreferenceInPrompt((3,))(small("a")), PreferenceInPrompt()(small("b", rewards=(right, rare))))
+    for index in range(4):
+        assert mixed.preferences(mixed[index]) == mixed[index].meta["preference"]
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -321,6 +327,7 @@ def test_dialogues_mix_with_dialogues():
         (lambda: mixture_task({"mixture": 1.0}), "'mixture' is a mixture itself"),
         (lambda: two(two(small("a"), small("b")), small("c")), "task 'a' draws its problems itself"),
         (lambda: two(small("a"), NoisyObjective()(small("b"))), "task 'b' has noise of its own"),
+        (lambda: two(small("a"), PreferenceInPrompt()(small("b"))), "preferences in the prompts of one of 'a' and 'b'"),
         (lambda: two(small("a"), make_task("dentfront")), "a mixture needs one tokenizer: that of 'a' is"),
         (
             lambda: two(small("a"), small("b", [wide])),

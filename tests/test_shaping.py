@@ -10,7 +10,7 @@ import pytest
 from shaping_task import easy, echo, hard, judge, make, rank, some
 
 from llm_morl_env import make_env, make_task, make_text_vec
-from llm_morl_env.registration import VIEWS
+from llm_morl_env.registration import VIEWS, make_vector_env
 from llm_morl_env.tasks.building import LazyProblems
 from llm_morl_env.testing import check_mo_env
 from llm_morl_env.transforms import GateObjective, NoisyObjective, PreferenceInPrompt, ScaleToUnit
@@ -170,6 +170,23 @@ class TestPreference:
                 return Problem(f"told {index}", meta={PLAIN_PROMPT: str(index)})
 
         assert PlainFront(lambda problems: [problems[i].prompt for i in range(3)])(Endless()) == ["0", "1", "2"]
+
+    @pytest.mark.parametrize("name", ["dentfront", "toolcall-multiturn", "mixture"])
+    def test_environments_say_it_in_the_order_of_the_objectives(self, name):
+        letters = {"parts": 2, "symbols": "abc", "template": "{weights}{prompt}", "copies": 8}
+        told = PreferenceInPrompt(**(letters if name == "dentfront" else {}))
+        asks = {"transforms": [told, "noisy(name='more')"]}
+        envs = make_vector_env(4, task=name, group_size=2, **asks)
+        _, info = envs.reset(seed=0)
+        for row, index in enumerate(info["problem"].tolist()):
+            for view in VIEWS:
+                env = make_env(task=name, view=view, **asks)
+                _, one = env.reset(options={"problem": index})
+                np.testing.assert_array_equal(one["preference"], info["preference"][row])
+            weights = env.task[index].meta["preference"]
+            assert info["preference"][row].tolist() == [weights[n] for n in envs.objective_names[:-1]] + [0.0]
+        assert len(np.unique(info["preference"], axis=0)) == 2
+        assert "preference" not in make_vector_env(4, task=name).reset(seed=0)[1]
 
     def test_copies_know_no_front(self):
         task = PreferenceInPrompt(parts=2, symbols="abc", template="{weights}{prompt}", copies=2)

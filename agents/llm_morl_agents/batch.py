@@ -29,6 +29,7 @@ class RolloutBatch:
         turns: int64 (N,), number of turns; None: one each.
         objective_mask: bool (N, K), False where an objective does not apply; None where the environment names none.
         loss_weight: float64 (N,), what the advantages are multiplied by; None: 1.
+        preference: float64 (N, K), what the weights of the objectives are multiplied by; None: 1.
 
     Raises:
         ValueError: If the shapes disagree, or a token of the policy's own is not in the response.
@@ -45,6 +46,7 @@ class RolloutBatch:
     turns: NDArray[np.int64] | None = None
     objective_mask: NDArray[np.bool_] | None = None
     loss_weight: NDArray[np.float64] | None = None
+    preference: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         for name in ("response_ids", "rewards"):
@@ -62,6 +64,7 @@ class RolloutBatch:
             "turns": (n,),
             "objective_mask": (n, k),
             "loss_weight": (n,),
+            "preference": (n, k),
         }
         for name, shape in shapes.items():
             value = getattr(self, name)
@@ -113,6 +116,7 @@ class RolloutBatch:
             turns=None if self.turns is None else self.turns[rows],
             objective_mask=None if self.objective_mask is None else self.objective_mask[rows],
             loss_weight=None if self.loss_weight is None else self.loss_weight[rows],
+            preference=None if self.preference is None else self.preference[rows],
         )
 
 
@@ -149,4 +153,5 @@ def concatenate(batches: Sequence[RolloutBatch]) -> RolloutBatch:
         turns=optional("turns", 1, "group"),
         objective_mask=optional("objective_mask", True, "rewards"),
         loss_weight=optional("loss_weight", 1.0, "group"),
+        preference=optional("preference", 1.0, "rewards"),
     )

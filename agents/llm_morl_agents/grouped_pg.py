@@ -146,6 +146,7 @@ class GroupedPG:
         started_weighing = time.process_time()
         measured = self.meter.before_update(self.step_count, batch)
         weighting, state = self._weigh(batch, realised=self.realised, **measured)
+        weighting = _with_preference(weighting, batch)
         weighter_seconds = time.process_time() - started_weighing
         estimator, trained = estimator_for(self.estimator, batch), _with_loss_weight(weighting, batch)
         advantages = estimator(batch.rewards, batch.group, trained, lengths=batch.lengths)
@@ -224,6 +225,7 @@ class GroupedPG:
         preference decides.
         """
         weighting = Weighting(self.preference) if self.weighter.needs else self._weigh(batch)[0]
+        weighting = _with_preference(weighting, batch)
         weights = np.abs(weighting.rows(batch.group, len(self.objectives))[0])  # (N, K)
         used = np.zeros((len(batch.prompt_ids), len(self.objectives)), dtype=np.bool_)
         np.logical_or.at(used, batch.prompt_index, weights > 0)
@@ -345,6 +347,14 @@ class GroupedPG:
                 "a bare GroupedPG cannot be loaded: its estimator is an object; subclass it"
             )
         return cls(env, policy, weighter=weighter, **options)
+
+
+def _with_preference(weighting: Weighting, batch: RolloutBatch) -> Weighting:
+    """The weighting whose weights are multiplied by what each prompt asks for."""
+    if batch.preference is None:
+        return weighting
+    weights, _ = weighting.rows(batch.group, batch.rewards.shape[1])
+    return replace(weighting, weights=per_response(weights * batch.preference, batch.group))
 
 
 def _with_loss_weight(weighting: Weighting, batch: RolloutBatch) -> Weighting:

@@ -170,6 +170,7 @@ def rollout(
         raise went_on(live, max_turns)
     mask = said_of_rows("objective_mask", rewards.shape, about, info)
     weight = said_of_rows("loss_weight", group.shape, about, info)
+    preference = said_of_rows("preference", rewards.shape, about, info)
     arrays = dialogues.arrays(policy.pad_id)
     if max_turns == 1:
         del arrays["own_mask"]
@@ -181,5 +182,6 @@ def rollout(
         turns=None if max_turns == 1 else dialogues.turns,
         objective_mask=None if mask is None else mask.astype(np.bool_),
         loss_weight=None if weight is None else weight.astype(np.float64),
+        preference=None if preference is None else preference.astype(np.float64),
         **arrays,
     )

@@ -115,13 +115,17 @@ def facts_of(task: Task, problems: Sequence[Problem], progress: float) -> dict[s
     """What the info says of N problems for the sake of training.
 
     ``objective_mask``, bool (N, K), where objectives may not apply (their reward is then the lower bound, and means
-    nothing); ``loss_weight``, float64 (N,), where the task's sampler up-weights.
+    nothing); ``loss_weight``, float64 (N,), where the task's sampler up-weights; ``preference``, float64 (N, K), where
+    problems ask for weights of the objectives.
     """
     facts: dict[str, NDArray[Any]] = {}
     if task.rewards.masked:
         facts["objective_mask"] = task.rewards.mask(problems)
     if task.sampler is not None and task.sampler.upweights:
         facts["loss_weight"] = np.array(task.sampler.loss_weights(problems, progress), np.float64)
+    if task.preferences is not None:
+        asked = [task.preferences(problem) for problem in problems]
+        facts["preference"] = np.array([[w.get(name, 0.0) for name in task.rewards.names] for w in asked], np.float64)
     return facts
 
 

@@ -36,7 +36,7 @@ class TextEnv(TaskEnv[str, str]):
     the cap, else ``"stop"``. ``info["response"]`` is the scored text, ``info["reward_components"]`` the rewards by
     name, ``info["problem"]`` and ``info["split"]`` say which problem it was. Where objectives may not apply to a
     problem, ``info["objective_mask"]``, bool (K,), says which do (the reward of the others is their lower bound, and
-    means nothing).
+    means nothing); where problems ask for weights of the objectives, ``info["preference"]``, float64 (K,), says them.
 
     ## Arguments
     task: The `Task`.

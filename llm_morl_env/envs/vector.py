@@ -63,7 +63,8 @@ class TextVectorEnv(VectorEnv[tuple[str, ...], Sequence[Any], NDArray[Any]]):
     Arrays (N,), each with its Gymnasium mask ``"_key"``. About the prompts that were returned: ``problem``, ``split``
     and ``group``, int64, one number for each group, counted on from the last seeded reset; ``objective_mask``, bool
     (N, K), where objectives may not apply to a problem (the reward is then their lower bound, and means nothing);
-    ``loss_weight``, float64, where the task's sampler up-weights. About the answers just scored: ``response``,
+    ``loss_weight``, float64, where the task's sampler up-weights; ``preference``, float64 (N, K), where problems ask
+    for weights of the objectives. About the answers just scored: ``response``,
     ``finish_reason`` and ``reward_components`` (name to array). ``final_info`` holds all of it of the finished rows.
 
     ## Arguments

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from llm_morl_env.task import Dialogue, Examples, Grammar
+from llm_morl_env.task import Dialogue, Examples, Grammar, Preferences
 from llm_morl_env.tasks.mixed_problems import TASK
 from llm_morl_env.tokenizer import TextTokenizer
 from llm_morl_rewards import Problem
@@ -102,6 +102,17 @@ class DialogueByTask:
         """See `llm_morl_env.task.Dialogue.reply`."""
         dialogue = self.dialogues[problem.meta[TASK]]
         return None if len(responses) >= dialogue.max_turns else dialogue.reply(problem, responses)
+
+
+@dataclass(frozen=True)
+class PreferencesByTask:
+    """`Preferences`: those of the problem's task."""
+
+    preferences: Mapping[str, Preferences]
+
+    def __call__(self, problem: Problem) -> Mapping[str, float]:
+        """Weights by objective."""
+        return self.preferences[problem.meta[TASK]](problem)
 
 
 @dataclass(frozen=True)

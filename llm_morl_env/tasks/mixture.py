@@ -11,7 +11,7 @@ from llm_morl_env import registration
 from llm_morl_env.sampling import MixtureSampler, Shares, Temperature, shares_of
 from llm_morl_env.task import Task, TransformLike
 from llm_morl_env.tasks.building import transformed
-from llm_morl_env.tasks.dispatch import DialogueByTask, ExamplesByTask, GrammarByTask, RewardByTask
+from llm_morl_env.tasks.dispatch import DialogueByTask, ExamplesByTask, GrammarByTask, PreferencesByTask, RewardByTask
 from llm_morl_env.tasks.mixed_problems import MIN_SHARE, MixedProblems, tagged
 from llm_morl_rewards import RewardVector
 from llm_morl_rewards.base import RewardFunction
@@ -96,7 +96,8 @@ def mixture_task(
 
     Raises:
         ValueError: If names or weights are wrong, or the tasks do not go together: another tokenizer, one name with
-            other bounds, dialogues beside one turn, noise inside a task, a mixture inside a mixture.
+            other bounds, dialogues beside one turn, preferences beside none, noise inside a task, a mixture inside a
+            mixture.
 
     >>> from llm_morl_env import make_task
     >>> mixed = mixture_task(
@@ -119,6 +120,7 @@ def mixture_task(
     grammars = {name: part.grammar for name, part in parts.items()}
     dialogues = {name: part.dialogue for name, part in parts.items() if part.dialogue is not None}
     examples = {name: part.examples for name, part in parts.items() if part.examples is not None}
+    preferences = {name: part.preferences for name, part in parts.items() if part.preferences is not None}
     task = Task(
         name="mixture",
         problems={
@@ -137,6 +139,7 @@ def mixture_task(
         grammar=None if all(g is None for g in grammars.values()) else GrammarByTask(grammars, of_all[0].tokenizer),
         dialogue=DialogueByTask(dialogues) if dialogues else None,
         examples=ExamplesByTask(examples) if len(examples) == len(parts) else None,
+        preferences=PreferencesByTask(preferences) if preferences else None,
         sampler=MixtureSampler(
             names,
             tuple(shares.values()),
@@ -206,6 +209,11 @@ def _check_together(parts: Mapping[str, Task]) -> None:
         if (part.dialogue is None) != (first.dialogue is None):
             turns = {n: "one turn" if p.dialogue is None else "a dialogue" for n, p in parts.items()}
             raise ValueError(f"dialogues mix with dialogues only: {turns}")
+        if (part.preferences is None) != (first.preferences is None):
+            raise ValueError(
+                f"preferences in the prompts of one of {first_name!r} and {name!r} alone; give them to the mixture, by "
+                "transforms="
+            )
         if part.sampler is not None:
             raise ValueError(f"task {name!r} draws its problems itself; give the weights of all tasks in one mixture")
         if part.perturbations:

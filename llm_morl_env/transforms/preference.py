@@ -25,8 +25,9 @@ class PreferenceInPrompt:
     """Weights of the objectives in the prompt: the same in every one, or drawn for each problem.
 
     For policies that are conditioned on a preference. The problem's ``meta["preference"]`` holds the weights by
-    objective, which add up to 1 (the prompt has three decimals). Rewards, grammar and dialogue see the problem with
-    the prompt that it had, so that nothing but the prompt changes.
+    objective, which add up to 1 (the prompt has three decimals), and environments say them in ``info["preference"]``,
+    (K,) or (N, K): the agents of this package weigh the objectives of each prompt by them. Rewards, grammar and
+    dialogue see the problem with the prompt that it had, so that nothing but the prompt changes.
 
     Drawn weights are multiples of ``1 / parts``, all such vectors equally likely, a function of ``seed``, prompt and
     copy alone. As a prompt has one preference, a task of few prompts wants ``copies``. A known Pareto front stays where
@@ -91,7 +92,18 @@ class PreferenceInPrompt:
             max_prompt_tokens=task.max_prompt_tokens + _greatest_length(notation, task),
             front=plain.front if self.copies == 1 else None,
             sampler=None if plain.sampler is None else PlainSampler(plain.sampler),
+            preferences=AskedFor(),
         )
+
+
+@dataclass(frozen=True)
+class AskedFor:
+    """`llm_morl_env.task.Preferences`: those of the problem's ``meta``."""
+
+    def __call__(self, problem: Problem) -> Mapping[str, float]:
+        """Weights by objective."""
+        weights: Mapping[str, float] = problem.meta[PREFERENCE]
+        return weights
 
 
 @dataclass(frozen=True)

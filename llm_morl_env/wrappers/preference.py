@@ -18,7 +18,7 @@ ActType = TypeVar("ActType")
 
 
 class PreferenceInPrompt(gym.Wrapper[str, ActType, str, ActType], gym.utils.RecordConstructorArgs):
-    """A text environment whose prompts name weights of the objectives; ``info["preference"]`` holds them by name.
+    """A text environment whose prompts name weights of the objectives; ``info["preference"]``, (K,), holds them.
 
     See `llm_morl_env.transforms.PreferenceInPrompt`, which works for batches and token views too. There a preference
     belongs to the problem; here it is drawn anew at every reset, from a generator of its own that ``reset`` seeds.
@@ -80,4 +80,4 @@ class PreferenceInPrompt(gym.Wrapper[str, ActType, str, ActType], gym.utils.Reco
         return self._notation.prompt(self._weights, self._prompt) + observation[len(self._prompt) :]
 
     def _said(self, info: dict[str, Any]) -> dict[str, Any]:
-        return {**info, "preference": dict(zip(self._notation.names, self._weights, strict=True))}
+        return {**info, "preference": np.array(self._weights, np.float64)}
