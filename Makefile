@@ -27,8 +27,10 @@ setup: $(DEV)  ## Make .venv with everything that development needs (PYTHON=... 
 # `make demo ENV=CountsFront-MO-v0`: the same comparison elsewhere; the default keeps the plain folder runs/demo.
 ENV ?= ToolCall-MO-v0
 DEMO := demo$(if $(filter-out ToolCall-MO-v0,$(ENV)),-$(ENV))
+# A dialogue costs several times a response, and its evaluation more than its training.
+FEWER := $(if $(findstring MultiTurn,$(ENV)),--eval-problems 128 --eval-every 20)
 demo: $(BASE)  ## Compare three weighters on ToolCall-MO-v0 (or ENV=...): about 5 minutes on 2 free cores, into runs/demo.
-	$(VENV)/bin/llm-morl compare --env $(ENV) --arms gdpo:static gdpo:saw dvao --seeds 3 --steps 80 --name $(DEMO)
+	$(VENV)/bin/llm-morl compare --env $(ENV) --arms gdpo:static gdpo:saw dvao --seeds 3 --steps 80 $(FEWER) --name $(DEMO)
 
 test: $(DEV)  ## Run the tests, the doctests and the notebooks.
 	$(RUN) pytest
