@@ -188,6 +188,24 @@ def test_sympy_never_sees_what_may_take_for_ever(text):
     assert expressions_match("x", text) is None
 
 
+@pytest.mark.parametrize(
+    ("answer", "gold"),
+    [
+        (r"\log_{999999999}3^x", "999999999-[x^{x},i-2]"),
+        (r"\log_{|2|e}3-3", r"\sin 999999999^y,\infty\circ3(e*3)1/0\circ\infty"),
+        (r"\log_{9}3^x", "x"),
+        ("3^x", r"\ln x"),
+        ("12345", "x"),
+        ("x", "12345y"),
+    ],
+)
+def test_sympy_never_sees_pairs_that_may_take_for_ever(answer, gold):
+    assert is_safe(answer)
+    assert is_safe(gold)
+    assert expressions_match(answer, gold) is expressions_match(gold, answer) is None
+    assert not answers_match(answer, gold)
+
+
 @pytest.mark.parametrize("text", NASTY, ids=range(len(NASTY)))
 def test_nasty_texts_score_without_error_and_quickly(text):
     start = time.process_time()
