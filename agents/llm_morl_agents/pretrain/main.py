@@ -80,6 +80,7 @@ def write_card(options: PretrainOptions, recipe: Recipe) -> list[Level]:
         f"{policy.vocab_size:,}",
         "made by": f"`{command}{'' if options.budget == 1 else f' --budget {options.budget}'}`",
         "demonstrations": f"{', then '.join(phases)}, of the training split alone",
+        "levels": f"over {options.eval_problems} problems of each tier and split",
     }
     (options.out / "README.md").write_text(model_card(levels, facts), encoding="utf-8")
     return levels
