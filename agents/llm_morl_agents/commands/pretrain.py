@@ -9,7 +9,7 @@ import tyro
 _DESCRIPTION = """Make the embedded policy: a small Llama, shown clean, then corrupted demonstrations.
 
 Examples:
-  llm-morl pretrain --out my-tiny                      # all built-in tasks: about 15 CPU-minutes
+  llm-morl pretrain --out my-tiny                      # all built-in tasks: about 17 CPU-minutes
   llm-morl pretrain toolcall --out tools --seed 1      # one task, a model of half the size: about 3 CPU-minutes
   llm-morl pretrain mathreasoning --out maths --budget 0.3"""
 
