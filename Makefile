@@ -32,8 +32,8 @@ FEWER := $(if $(findstring MultiTurn,$(ENV)),--eval-problems 128 --eval-every 20
 demo: $(BASE)  ## Compare three weighters on ToolCall-MO-v0 (or ENV=...), minutes on 2 free cores, into runs/demo.
 	$(VENV)/bin/llm-morl compare --env $(ENV) --arms gdpo:static gdpo:saw dvao --seeds 3 --steps 80 $(FEWER) --name $(DEMO)
 
-test: $(DEV)  ## Run the tests, the doctests and the notebooks.
-	$(RUN) pytest
+test: $(DEV)  ## Run the tests, the doctests and the notebooks, on all processors.
+	$(RUN) pytest --numprocesses auto --dist worksteal
 
 check: static test  ## Everything that continuous integration runs.
 

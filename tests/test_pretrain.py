@@ -80,7 +80,8 @@ def test_a_short_budget_learns_the_form(tmp_path):
     from llm_morl_agents.policies.tiny import save_tiny
 
     save_tiny(model, tmp_path / "model")
-    train, *_ = start_levels(load_policy(tmp_path / "model"), task="toolcall", difficulty="easy", n_problems=64)
+    policy = load_policy(tmp_path / "model")
+    (train,) = start_levels(policy, task="toolcall", difficulty="easy", n_problems=64, splits=["train"])
     assert 0.25 < train.sampled["format"] < 0.95
     assert train.greedy["name"] > 0.5
 
@@ -155,7 +156,7 @@ def test_several_tasks_share_a_batch_and_ends_follow_each_own_text():
 )
 def test_shipped_policy_starts_in_its_range_on_the_other_tasks(task, hardest, easier):
     """Training phrasings, temperature 1; greedy decoding knows more: there is something to learn and to sharpen."""
-    train, *_ = start_levels(load_policy("tiny"), task=task, n_problems=96)
+    (train,) = start_levels(load_policy("tiny"), task=task, n_problems=96, splits=["train"])
     main = MAIN_OBJECTIVE[task]
     assert hardest[0] <= train.sampled[main] <= hardest[1]
     assert train.greedy[main] > train.sampled[main] + 0.1

@@ -47,9 +47,15 @@ class Level:
 
 @one_thread()
 def start_levels(
-    policy: Policy, *, task: str, difficulty: str = "standard", n_problems: int = 512, seed: int = 0
+    policy: Policy,
+    *,
+    task: str,
+    difficulty: str = "standard",
+    n_problems: int = 512,
+    seed: int = 0,
+    splits: Sequence[str] | None = None,
 ) -> list[Level]:
-    """Levels at temperature 1 and greedy on every split of a task, through the environment.
+    """Levels at temperature 1 and greedy on splits of a task, through the environment.
 
     Args:
         policy: What is measured.
@@ -57,6 +63,7 @@ def start_levels(
         difficulty: Tier of its problems.
         n_problems: Of each split.
         seed: Of the problems and of the samples.
+        splits: None takes all.
     """
     env_id = next(name for name, of in IDS.items() if of == task)
     arguments: dict[str, Any] = {"difficulty": difficulty, "seed": seed}
@@ -69,7 +76,7 @@ def start_levels(
         **arguments,
     )
     levels = []
-    for split in made.problems:
+    for split in splits or made.problems:
         evaluation = evaluate_policy(
             policy,
             env,
