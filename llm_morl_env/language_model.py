@@ -100,9 +100,17 @@ class LanguageModel(Protocol):
         *,
         max_new_tokens: int,
         temperature: float = 1.0,
-        rng: np.random.Generator,
+        rngs: Sequence[np.random.Generator],
     ) -> list[list[Candidate]]:
-        """``n_candidates`` sampled responses to each prompt, in one batch."""
+        """``n_candidates`` sampled responses to each prompt, in one batch.
+
+        Args:
+            prompts: P texts.
+            n_candidates: For each.
+            max_new_tokens: Cap on a response.
+            temperature: Divides the logits that responses are drawn from.
+            rngs: P generators, one a prompt, so that what is written to a prompt does not depend on the others.
+        """
 
 
 def resolve_language_model(language_model: str | LanguageModel, tokenizer: TextTokenizer) -> LanguageModel:
