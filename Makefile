@@ -29,7 +29,7 @@ ENV ?= ToolCall-MO-v0
 DEMO := demo$(if $(filter-out ToolCall-MO-v0,$(ENV)),-$(ENV))
 # A dialogue costs several times a response, and its evaluation more than its training.
 FEWER := $(if $(findstring MultiTurn,$(ENV)),--eval-problems 128 --eval-every 20)
-demo: $(BASE)  ## Compare three weighters on ToolCall-MO-v0 (or ENV=...), minutes on 2 free cores, into runs/demo.
+demo: $(BASE)  ## Compare three weighters on ToolCall-MO-v0 (or ENV=...), 10 min on 2 cores, into runs/demo.
 	$(VENV)/bin/llm-morl compare --env $(ENV) --arms gdpo:static gdpo:saw dvao --seeds 3 --steps 80 $(FEWER) --name $(DEMO)
 
 test: $(DEV)  ## Run the tests, the doctests and the notebooks, on all processors.
