@@ -1,0 +1,177 @@
+"""The table of classic algorithms: where each comes from, what it needs, and settings that were tuned here.
+
+None is written anew: a row names the function that builds, runs and reads out the algorithm of a library, and that
+function imports the library when it is called. A new algorithm is a row and such a function.
+
+Shapes: n policies, K objectives.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from llm_morl_agents.fronts.policy import FrontPolicy
+
+if TYPE_CHECKING:
+    from llm_morl_agents.classic.clock import Clock
+    from llm_morl_agents.classic.environments import Maker
+
+Floats = NDArray[np.float64]
+Settings = Mapping[str, Any]
+Library = Literal["morl_baselines", "stable_baselines3", "sb3_contrib"]
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What an algorithm asks of an environment, beyond a flat Box observation and a Discrete action.
+
+    Args:
+        min_objectives: Fewer are refused.
+        max_objectives: More are refused; None for any number.
+        one_start: Whether every episode has to begin in the same state.
+        max_states: How many distinct observations it can hold a table of; None where it has none.
+        masks: Whether it needs ``action_masks``.
+    """
+
+    min_objectives: int = 2
+    max_objectives: int | None = None
+    one_start: bool = False
+    max_states: int | None = None
+    masks: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One training, as a trainer receives it.
+
+    Args:
+        algorithm: Row of the table.
+        maker: Makes environments, scaled as the job says.
+        total_timesteps: Of the training environment.
+        seed: Of everything.
+        settings: Preset and the user's own, merged.
+        clock: To be ticked at every step; `Clock.running` goes around the library's loop.
+        deterministic: Whether stochastic policies play their most likely action when they are evaluated.
+    """
+
+    algorithm: Algorithm
+    maker: Maker
+    total_timesteps: int
+    seed: int
+    settings: Settings
+    clock: Clock
+    deterministic: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What a trainer hands back.
+
+    Args:
+        policies: Those of the algorithm's own archive, or of a few preferences where one network serves all.
+        choose: The policy that serves a preference (K,) on the simplex, where the algorithm has a rule of its own for
+            it; None takes the member of ``policies`` with the best claim.
+    """
+
+    policies: tuple[FrontPolicy, ...]
+    choose: Callable[[Floats], FrontPolicy] | None = None
+
+
+Trainer = Callable[[Job], Trained]
+
+
+@dataclass(frozen=True)
+class Algorithm:
+    """A row of the table.
+
+    Args:
+        name: What `train_classic` calls it.
+        title: What papers call it.
+        library: The module that has it.
+        trainer: ``module:function``, a `Trainer`.
+        policies: ``"conditioned"``: one network for all preferences; ``"archive"``: a set; ``"sweep"``: one policy a
+            run, a run for each preference of ``settings["weights"]``.
+        needs: Of the environment.
+        presets: Settings by name; ``"default"`` is taken unless another is asked for, and every other one is laid over
+            it. A setting is a keyword of the algorithm's constructor or of its ``train``.
+    """
+
+    name: str
+    title: str
+    library: Library
+    trainer: str
+    policies: Literal["conditioned", "archive", "sweep"]
+    needs: Needs = Needs()
+    presets: Mapping[str, Settings] = field(default_factory=lambda: MappingProxyType({"default": {}}))
+
+    def load(self) -> Trainer:
+        """The trainer.
+
+        Raises:
+            ImportError: If its module does not import.
+        """
+        module, function = self.trainer.split(":")
+        return cast(Trainer, getattr(importlib.import_module(module), function))
+
+    def settings(self, preset: str | None, own: Settings | None) -> dict[str, Any]:
+        """The default preset, the one asked for, and the user's own settings, each over the one before.
+
+        Raises:
+            ValueError: If there is no such preset.
+        """
+        if preset is not None and preset not in self.presets:
+            raise ValueError(f"preset of {self.name!r} must be one of {sorted(self.presets)}, got {preset!r}")
+        return {**self.presets["default"], **self.presets[preset or "default"], **(own or {})}
+
+
+def morl_baselines(function: str) -> str:
+    """The trainer of that name for an algorithm of morl-baselines."""
+    return f"llm_morl_agents.classic.morl_baselines:{function}"
+
+
+def resolve_algorithm(name: str) -> Algorithm:
+    """The row of that name.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if name not in ALGORITHMS:
+        raise ValueError(f"algo must be one of {list(ALGORITHMS)}, got {name!r}")
+    return ALGORITHMS[name]
+
+
+def on_simplex(weights: ArrayLike, n_objectives: int, parameter: str) -> Floats:
+    """A preference (K,), scaled to sum 1.
+
+    Raises:
+        ValueError: If the shape is another, a weight is negative or not finite, or all are zero.
+
+    >>> on_simplex([1, 3], 2, "policy(weights=)").tolist()
+    [0.25, 0.75]
+    """
+    vector = np.array(weights, np.float64)
+    if vector.shape != (n_objectives,) or not np.isfinite(vector).all() or (vector < 0).any() or not vector.sum() > 0:
+        raise ValueError(
+            f"{parameter} must be {n_objectives} finite numbers, none negative and not all zero, got {vector.tolist()}"
+        )
+    return cast(Floats, vector / vector.sum())
+
+
+_ROWS = (
+    Algorithm(
+        "pcn",
+        "Pareto Conditioned Networks",
+        "morl_baselines",
+        morl_baselines("train_pcn"),
+        "archive",
+    ),
+)
+#: All of them, by name.
+ALGORITHMS: Mapping[str, Algorithm] = MappingProxyType({row.name: row for row in _ROWS})
