@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from llm_morl_env.envs.base import TaskEnv
     from llm_morl_env.envs.vector import TextVectorEnv
+    from llm_morl_env.language_model import LanguageModel
     from llm_morl_env.task import Task, TransformLike
     from llm_morl_env.tokenizer import TextTokenizer
     from llm_morl_rewards import Problem, RewardVector
@@ -50,6 +51,15 @@ DIALOGUE_VIEWS: Mapping[str, str] = MappingProxyType(
 )
 DIALOGUE_VECTOR_VIEWS: Mapping[str, str] = MappingProxyType(
     {"text": "llm_morl_env.envs.dialogue_vector:DialogueVectorEnv"}
+)
+#: Keywords of `make_env` and `make_vector_env` that belong to views, by view; all others are the task's.
+VIEW_KEYWORDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "token": ("obs_mode", "language_model"),
+        "text": (),
+        "index": ("obs_mode", "language_model", "k", "ranking"),
+        "choice": ("language_model", "k", "candidates", "n_problems", "temperature"),
+    }
 )
 #: Task by id. A change of a task's prompts, rewards or tokenizer is a new version of its id.
 IDS: Mapping[str, str] = MappingProxyType(
@@ -93,28 +103,68 @@ def make_env(
     split: str = "train",
     render_mode: str | None = None,
     obs_mode: str | None = None,
+    language_model: str | LanguageModel | None = None,
+    k: int | None = None,
+    ranking: str | None = None,
+    candidates: str | None = None,
+    n_problems: int | None = None,
+    temperature: float | None = None,
     **task_kwargs: Any,
 ) -> TaskEnv[Any, Any]:
     """Make an environment of one episode at a time; the ids' entry point.
+
+    Keywords that belong to views (see `VIEW_KEYWORDS`) are None by default: the view's own default holds.
 
     Args:
         task: Name of the task, see `TASKS`.
         view: See `VIEWS`, and `DIALOGUE_VIEWS` for tasks of several turns.
         split: Split that `reset` draws from unless its options say otherwise.
         render_mode: None, ``"ansi"`` or ``"human"``.
-        obs_mode: Of the token view: ``"ids"`` (its default) or ``"onehot"``.
+        obs_mode: What is observed: of the token view ``"ids"`` (its default), ``"onehot"`` or ``"embed"``.
+        language_model: A frozen model that the view reads or writes with: ``"tiny"``, the path of a model's directory,
+            or a `LanguageModel`; see `llm_morl_env.language_model.resolve_language_model`.
+        k: Number of options or candidates to choose from.
+        ranking: What the index view orders its options by.
+        candidates: Where the choice view has its candidates from.
+        n_problems: How many problems the choice view draws from.
+        temperature: At which the choice view's candidates are written.
         task_kwargs: For the task's maker, ``transforms`` among them.
 
     Raises:
-        ValueError: If a name is unknown, or ``obs_mode`` is given to a view without one.
+        ValueError: If a name is unknown, or a keyword is given to a view that it does not belong to.
         TypeError: If the task knows no such keyword.
     """
     made = make_task(task, **task_kwargs).with_split(split)
-    view_kwargs = {} if obs_mode is None else {"obs_mode": obs_mode}
-    if view_kwargs and view != "token":
-        raise ValueError(f"obs_mode={obs_mode!r} belongs to view='token', got view={view!r}")
-    env: TaskEnv[Any, Any] = view_class(made, view)(made, render_mode=render_mode, **view_kwargs)
+    kwargs = view_keywords(
+        view,
+        obs_mode=obs_mode,
+        language_model=language_model,
+        k=k,
+        ranking=ranking,
+        candidates=candidates,
+        n_problems=n_problems,
+        temperature=temperature,
+    )
+    env: TaskEnv[Any, Any] = view_class(made, view)(made, render_mode=render_mode, **kwargs)
     return env
+
+
+def view_keywords(view: str, **given: Any) -> dict[str, Any]:
+    """Those of the keywords of views that were given, not None.
+
+    Raises:
+        ValueError: If one does not belong to the view.
+
+    >>> view_keywords("token", obs_mode="ids", language_model=None)
+    {'obs_mode': 'ids'}
+    """
+    kwargs = {keyword: value for keyword, value in given.items() if value is not None}
+    known = VIEW_KEYWORDS.get(view)
+    for keyword, value in kwargs.items():
+        if known is not None and keyword not in known:
+            owners = " or ".join(f"view={name!r}" for name, keywords in VIEW_KEYWORDS.items() if keyword in keywords)
+            raise ValueError(f"{keyword}={value!r} belongs to {owners}, got view={view!r}")
+    return kwargs
 
 
 def make_vector_env(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,7 +21,8 @@ class DialogueTokenEnv(DialogueEpisode[Observation, np.int64], TokenEnv):
     ## Observation Space
     As in `llm_morl_env.envs.token.TokenEnv`, with L = ``max_prompt_tokens + max_turns * (max_response_tokens +
     max_reply_tokens)``: the prompt's ids, right-aligned; then, without gaps, the tokens of each turn with its
-    end-of-sequence token, and those of the reply to it; then padding.
+    end-of-sequence token, and those of the reply to it; then padding. ``obs_mode="embed"``: what the model makes of all
+    of it.
 
     ## Action Space
     ``Discrete(V)``. The action mask is the task's grammar for the turn that is being written, whatever came before it.
@@ -43,17 +42,18 @@ class DialogueTokenEnv(DialogueEpisode[Observation, np.int64], TokenEnv):
 
     ## Arguments
     task: The `Task`, one with a dialogue.
-    obs_mode: ``"ids"`` or ``"onehot"``.
+    obs_mode: ``"ids"``, ``"onehot"`` or ``"embed"``.
+    language_model: Of ``obs_mode="embed"``, which needs it; see `TokenEnv`. It reads the replies too.
     render_mode: None, ``"ansi"`` or ``"human"``.
 
     ## Credits
     Vector rewards follow MO-Gymnasium (Felten et al. 2023); action masks Gymnasium's Taxi and sb3-contrib.
     """
 
-    def step(self, action: int | np.int64) -> tuple[Observation, NDArray[np.float32], bool, bool, dict[str, Any]]:
-        """Write a token; see `TokenEnv.step`."""
+    def advance(self, action: int | np.int64) -> tuple[NDArray[np.float32], bool]:
+        """Write a token; see `TokenEnv.advance`."""
         self._turn = self._nothing()
-        return super().step(action)
+        return super().advance(action)
 
     def _finish(self, response: str, reason: str) -> NDArray[np.float32]:
         """Score the turn, and read the reply."""
