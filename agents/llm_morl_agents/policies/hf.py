@@ -161,7 +161,7 @@ def forward(
 
     Args:
         model: Any causal language model.
-        tokens: int64 (B, S), the last S positions of ``attention``.
+        tokens: int64 (B, S), the last S positions of ``attention``; or their embeddings, (B, S, C).
         attention: bool (B, L), True on real tokens.
         keep: Logits of this many last positions are needed; a model that cannot restrict them gives all.
         use_cache: Whether to return a cache.
@@ -171,11 +171,12 @@ def forward(
     mask = attention.long()
     positions = (mask.cumsum(dim=-1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
     optional = {"position_ids": positions, "logits_to_keep": keep}
+    inputs = "inputs_embeds" if tokens.is_floating_point() else "input_ids"
     return model(
-        input_ids=tokens,
         attention_mask=mask,
         past_key_values=cache,
         use_cache=use_cache,
+        **{inputs: tokens},
         **{name: value for name, value in optional.items() if name in accepted},
     )
 

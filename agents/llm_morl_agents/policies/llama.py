@@ -216,15 +216,33 @@ class LlamaPolicy(HFPolicy):
     def _response_logits(
         self, prompt_ids: Sequence[Sequence[int]], group: torch.Tensor, ids: torch.Tensor, mask: torch.Tensor
     ) -> torch.Tensor:
-        llama = self._fused()
-        prompts, prompt_mask = pad(prompt_ids, self.pad_id, self.device, left=False)
-        length = prompt_mask.sum(dim=1)
-        x, prefix = run_sequences(llama, prompts)
-        # Token 0 is predicted at the prompt's last position, token t at response position t - 1.
-        x = x[torch.arange(len(x), device=x.device), length - 1][group][:, None]
-        if ids.shape[1] > 1:
-            x = torch.cat([x, run_responses(llama, ids[:, :-1], prefix, length, group)], dim=1)
-        return llama.logits(x[mask])
+        return response_logits(self._fused(), prompt_ids, group, ids, mask)
+
+
+def response_logits(
+    llama: FusedLlama,
+    prompt_ids: Sequence[Sequence[int]],
+    group: torch.Tensor,
+    ids: torch.Tensor,
+    mask: torch.Tensor,
+) -> torch.Tensor:
+    """Logits (M, V) of the M real tokens of right-padded responses (N, T), in the order of ``mask``; differentiable.
+
+    Args:
+        llama: The matrices.
+        prompt_ids: P prompts.
+        group: int64 (N,), the prompt of each response.
+        ids: int64 (N, T).
+        mask: bool (N, T), a prefix of each row.
+    """
+    prompts, prompt_mask = pad(prompt_ids, 0, group.device, left=False)
+    length = prompt_mask.sum(dim=1)
+    x, prefix = run_sequences(llama, prompts)
+    # Token 0 is predicted at the prompt's last position, token t at response position t - 1.
+    x = x[torch.arange(len(x), device=x.device), length - 1][group][:, None]
+    if ids.shape[1] > 1:
+        x = torch.cat([x, run_responses(llama, ids[:, :-1], prefix, length, group)], dim=1)
+    return llama.logits(x[mask])
 
 
 class LlamaDecoder:

@@ -1,0 +1,1 @@
+"""Multi-policy language-model agents: a whole front behind ``policy(weights)``."""
