@@ -41,13 +41,21 @@ TASKS: Mapping[str, str] = MappingProxyType(
 )
 #: Environments of one episode at a time, by ``view=``.
 VIEWS: Mapping[str, str] = MappingProxyType(
-    {"token": "llm_morl_env.envs.token:TokenEnv", "text": "llm_morl_env.envs.text:TextEnv"}
+    {
+        "token": "llm_morl_env.envs.token:TokenEnv",
+        "text": "llm_morl_env.envs.text:TextEnv",
+        "index": "llm_morl_env.envs.index:IndexEnv",
+    }
 )
 #: Batched environments, by ``view=``.
 VECTOR_VIEWS: Mapping[str, str] = MappingProxyType({"text": "llm_morl_env.envs.vector:TextVectorEnv"})
 #: The same of tasks with a dialogue.
 DIALOGUE_VIEWS: Mapping[str, str] = MappingProxyType(
-    {"token": "llm_morl_env.envs.dialogue_token:DialogueTokenEnv", "text": "llm_morl_env.envs.dialogue:DialogueEnv"}
+    {
+        "token": "llm_morl_env.envs.dialogue_token:DialogueTokenEnv",
+        "text": "llm_morl_env.envs.dialogue:DialogueEnv",
+        "index": "llm_morl_env.envs.index:IndexEnv",
+    }
 )
 DIALOGUE_VECTOR_VIEWS: Mapping[str, str] = MappingProxyType(
     {"text": "llm_morl_env.envs.dialogue_vector:DialogueVectorEnv"}
