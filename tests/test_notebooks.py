@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom, in time, and carry no outputs in git."""
+"""The notebooks run from top to bottom and carry no outputs in git."""
 
 from pathlib import Path
 
@@ -6,6 +6,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+#: Seconds. A notebook takes about one minute on two free cores; a busy machine must not fail it.
+CELL, WHOLE = 400, 900
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
 
 
@@ -26,10 +28,12 @@ def test_there_are_notebooks():
     assert NOTEBOOKS
 
 
+@pytest.mark.timeout(WHOLE)
 def test_notebook_runs(path):
-    """An exercise fails until it is solved; any other cell that fails, or takes over 90 s, fails this test."""
+    """An exercise fails until it is solved; any other cell that fails, or hangs, fails this test."""
     notebook = read(path)
-    client = NotebookClient(notebook, timeout=90, kernel_name="python3", resources={"metadata": {"path": path.parent}})
+    where = {"metadata": {"path": path.parent}}
+    client = NotebookClient(notebook, timeout=CELL, kernel_name="python3", resources=where)
     client.execute()
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert any("image/png" in output.get("data", {}) for output in outputs)
