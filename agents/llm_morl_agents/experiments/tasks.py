@@ -22,21 +22,24 @@ from llm_morl_rewards import RewardVector
 _PASSED_ON = ("difficulty", "objectives", "data", "data_format", "tokenizer", "max_response_tokens")
 
 
-def make_envs(options: TaskOptions, *, num_envs: int, group_size: int) -> VectorEnv[Any, Any, Any]:
+def make_envs(
+    options: TaskOptions, *, num_envs: int, group_size: int, more: Sequence[Transform] = ()
+) -> VectorEnv[Any, Any, Any]:
     """The batched text environment: a registered one, or one of the user's own problems and rewards.
 
     Args:
         options: Which.
         num_envs: Rows, a multiple of ``group_size``.
         group_size: Rows that share a prompt.
+        more: Changes of the task after those of the options.
 
     Raises:
         ValueError: If options do not go together or a value is refused.
         TypeError: If the environment has no vector rewards, or does not know an argument.
     """
     named = {name: getattr(options, name) for name in _PASSED_ON if getattr(options, name) is not None}
-    if options.transforms:
-        named["transforms"] = load_transforms(options.transforms)
+    if options.transforms or more:
+        named["transforms"] = [*load_transforms(options.transforms), *more]
     if options.rewards is not None:
         return _own_task(options, named, num_envs=num_envs, group_size=group_size)
     if "data" in named:

@@ -58,8 +58,8 @@ def token_of(weights: ArrayLike, vocab_size: int) -> int:
     >>> weights_of_token(token_of([0.25, 0.75], vocab_size=7), 2, vocab_size=7).tolist()
     [0.25, 0.75]
     """
-    counts = np.rint(on_lattice(weights, PARTS) * PARTS).astype(int).tolist()
-    return vocab_size + sum(count * (PARTS + 1) ** k for k, count in enumerate(counts))
+    counts: list[int] = np.rint(on_lattice(weights, PARTS) * PARTS).astype(np.int64).tolist()
+    return vocab_size + sum(count * int((PARTS + 1) ** k) for k, count in enumerate(counts))
 
 
 def weights_of_token(token: int, k: int, *, vocab_size: int) -> NDArray[np.float64]:
