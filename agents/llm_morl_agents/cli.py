@@ -15,6 +15,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
     {
         "compare": "several agents and weighters, several seeds, in parallel: table, plots, HTML report",
         "train": "one agent with one weighter",
+        "family": "policies for every preference: one that reads it, a soup of several, or a sweep; the front",
         "evaluate": "reward vectors of a policy or a checkpoint, greedy and sampled",
         "envs": "the environments: ids, objectives, bounds; one rendered example",
         "report": "make the tables, plots and HTML of an experiment again from its files",

@@ -192,8 +192,7 @@ def _refuse_other(config: RunOptions, record: Path) -> None:
 
 def command_of(config: RunOptions) -> str:
     """The command that runs or continues an experiment."""
-    verb = "compare" if isinstance(config, CompareConfig) else "train --resume"
-    return f"llm-morl {verb} --config {config.folder / 'config.toml'}"
+    return f"llm-morl {config.command} --config {config.folder / 'config.toml'}"
 
 
 def usable_cpus() -> int:

@@ -15,6 +15,7 @@ from typing import (
     TYPE_CHECKING,
     Annotated,
     Any,
+    ClassVar,
     Literal,
     TypedDict,
     TypeVar,
@@ -156,6 +157,9 @@ class RunOptions(TaskOptions):
         settings: Settings of the agents; an arm's own options come before them.
     """
 
+    #: Of ``llm-morl``, with what continues an experiment that is there.
+    command: ClassVar[str] = "train --resume"
+
     policies: Annotated[tuple[str, ...], tyro.conf.arg(name="policy")] = ("auto",)
     device: str = "cpu"
     dtype: str = "float32"
@@ -238,6 +242,8 @@ class CompareOptions:
 @dataclass(frozen=True)
 class CompareConfig(RunOptions, CompareOptions):
     """Several agents and weighters on one task."""
+
+    command: ClassVar[str] = "compare"
 
     def __post_init__(self) -> None:
         super().__post_init__()

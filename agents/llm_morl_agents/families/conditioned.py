@@ -18,7 +18,7 @@ from llm_morl_agents.families.config import FamilyConfig, Kind
 from llm_morl_agents.families.family import Family
 from llm_morl_agents.families.playing import FamilyPolicy
 from llm_morl_agents.families.preferences import label_of
-from llm_morl_agents.families.training import Progress, first_policy, task_of, train, training_envs
+from llm_morl_agents.families.training import Progress, check_family, first_policy, task_of, train, training_envs
 
 
 class ConditionedFamily(Family):
@@ -29,6 +29,7 @@ class ConditionedFamily(Family):
     @classmethod
     def train(cls, config: FamilyConfig, *, folder: Path | None = None, progress: Progress | None = None) -> Self:
         """See `Family.train`."""
+        check_family(config)
         task = task_of(config)
         model = first_policy(config, task)
         trained = train(

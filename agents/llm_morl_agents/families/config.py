@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import tyro
 
@@ -53,6 +53,8 @@ class FamilyOptions:
 @dataclass(frozen=True)
 class FamilyConfig(RunOptions, FamilyOptions):
     """Policies for every preference, of one language model."""
+
+    command: ClassVar[str] = "family"
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -25,7 +25,7 @@ from llm_morl_agents.families.config import FamilyConfig, Kind
 from llm_morl_agents.families.family import Family, share_of_budget
 from llm_morl_agents.families.playing import FamilyPolicy
 from llm_morl_agents.families.preferences import label_of
-from llm_morl_agents.families.training import Progress, first_policy, task_of, train, training_envs
+from llm_morl_agents.families.training import Progress, check_family, first_policy, task_of, train, training_envs
 
 #: How far coefficients may miss the sum 1.
 _TOLERANCE = 1e-6
@@ -89,6 +89,7 @@ class SoupFamily(Family):
     @classmethod
     def train(cls, config: FamilyConfig, *, folder: Path | None = None, progress: Progress | None = None) -> Self:
         """See `Family.train`. The policies are trained one after another, each from the same start."""
+        check_family(config)
         task = task_of(config)
         model, envs = first_policy(config, task), training_envs(config, task)
         start = model.state_tensors()

@@ -19,7 +19,7 @@ from llm_morl_agents.experiments.policies import starting_policy
 from llm_morl_agents.experiments.runner import read_rows, run_settings
 from llm_morl_agents.experiments.tasks import make_envs
 from llm_morl_agents.families.config import FamilyConfig
-from llm_morl_agents.families.embedded_preference import with_embedded_preference
+from llm_morl_agents.families.embedded_preference import MAX_OBJECTIVES, with_embedded_preference
 from llm_morl_agents.families.preferences import PreferenceApart, copies_for, spoken
 from llm_morl_agents.policy import Policy
 from llm_morl_env.task import Task, Transform
@@ -77,6 +77,21 @@ def preference_transforms(
     return (PreferenceApart(given, seed=config.seed, parts=config.parts, copies=copies),)
 
 
+def check_family(config: FamilyConfig) -> None:
+    """Find the user's mistakes before anything is trained.
+
+    Raises:
+        ValueError: If the arm has a preference of its own, or preferences cannot reach the policy.
+        TypeError: If the environment is not made of a `Task`.
+    """
+    if "preference" in parse_arm(config.arm).options:
+        raise ValueError(f"arm {config.arm!r} has a preference of its own, which the family is to give it")
+    task = task_of(config)
+    training_envs(config, task)
+    if config.kind == "conditioned" and config.conditioning == "embedding" and len(task.rewards) > MAX_OBJECTIVES:
+        raise ValueError(f"embedded preferences hold up to {MAX_OBJECTIVES} objectives, got {len(task.rewards)}")
+
+
 def training_envs(config: FamilyConfig, task: Task) -> VectorEnv[Any, Any, Any]:
     """The batched environment that a family's policies are trained on."""
     scale = (ScaleToUnit(),) if config.scale else ()
@@ -119,12 +134,9 @@ def train(
         progress: Told of every step.
 
     Raises:
-        ValueError: If the arm has a preference of its own.
         FamilyInterrupted: On Ctrl-C, after the step in progress was saved.
     """
     arm = parse_arm(config.arm)
-    if "preference" in arm.options:
-        raise ValueError(f"arm {config.arm!r} has a preference of its own, which the family is to give it")
     name = label.replace(" ", "-")
     checkpoint = None if folder is None else file_of(folder / f"{name}.safetensors")
     record = None if folder is None else folder / f"{name}.jsonl"
