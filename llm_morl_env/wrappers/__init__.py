@@ -1,15 +1,23 @@
 """Gymnasium wrappers around environments with vector rewards; those of batched ones are in `wrappers.vector`."""
 
+from llm_morl_env.wrappers.clipped import ClipObjectives
+from llm_morl_env.wrappers.conditioned import WeightConditioned
+from llm_morl_env.wrappers.monitor import MOMonitor
+from llm_morl_env.wrappers.normalized import NormalizeObjectives
 from llm_morl_env.wrappers.preference import PreferenceInPrompt
 from llm_morl_env.wrappers.record import RecordVectorReturn
 from llm_morl_env.wrappers.scalarized import ScalarizedReward
 from llm_morl_env.wrappers.shaped import GateObjective, NoisyObjective, ScaleToUnit
 
 __all__ = [
+    "ClipObjectives",
     "GateObjective",
+    "MOMonitor",
     "NoisyObjective",
+    "NormalizeObjectives",
     "PreferenceInPrompt",
     "RecordVectorReturn",
     "ScalarizedReward",
     "ScaleToUnit",
+    "WeightConditioned",
 ]

@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
-from llm_morl_env.wrappers.declared import declared, reward_box
+from llm_morl_env.wrappers.declared import reward_box, with_components
 
 ObsType = TypeVar("ObsType")
 ActType = TypeVar("ActType")
@@ -72,11 +72,7 @@ class ChangedReturn(gym.Wrapper[ObsType, ActType, ObsType, ActType]):
         if terminated or truncated:
             paid = self._changed(info)
         vector[self._columns] = np.clip(paid, self.return_space.low, self.return_space.high)[self._columns]
-        names = declared(self.env, "objective_names")
-        if names is not None and "reward_components" in info:
-            components = {name: float(value) for name, value in zip(names, vector, strict=True)}
-            info = {**info, "reward_components": components}
-        return observation, vector, terminated, truncated, info
+        return observation, vector, terminated, truncated, with_components(self.env, info, vector)
 
     def _changed(self, info: Mapping[str, Any]) -> Floats:
         """The changed return (K,) of the episode that ended."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import gymnasium as gym
 from gymnasium.spaces import Box
+from numpy.typing import NDArray
 
 
 def declared(env: gym.Env[Any, Any], name: str, default: Any = None) -> Any:
@@ -51,3 +52,12 @@ def column_named(env: gym.Env[Any, Any], objective: str | int, parameter: str) -
     if not isinstance(objective, str) and 0 <= objective < size:
         return int(objective)
     raise ValueError(f"{parameter} must be one of {names} or a number in 0..{size - 1}, got {objective!r}")
+
+
+def with_components(env: gym.Env[Any, Any], info: dict[str, Any], rewards: NDArray[Any]) -> dict[str, Any]:
+    """The info with ``"reward_components"`` of other rewards (K,), where the environment says them and names them."""
+    names = declared(env, "objective_names")
+    if names is None or "reward_components" not in info:
+        return info
+    components = {name: float(value) for name, value in zip(names, rewards, strict=True)}
+    return {**info, "reward_components": components}

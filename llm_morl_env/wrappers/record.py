@@ -89,14 +89,18 @@ class RecordVectorReturn(gym.Wrapper[ObsType, ActType, ObsType, ActType], gym.ut
     def step(self, action: ActType) -> tuple[ObsType, Any, bool, bool, dict[str, Any]]:
         """Step; the reward is that of the environment."""
         observation, reward, terminated, truncated, info = self.env.step(action)
+        return observation, reward, terminated, truncated, self._recorded(reward, terminated or truncated, info)
+
+    def _recorded(self, reward: Any, ended: bool, info: dict[str, Any]) -> dict[str, Any]:
+        """Count a step's reward vector (K,); the info, with the statistics where the episode ended."""
         vector = np.asarray(reward, dtype=np.float64)
         self._return = self._return + vector
         self._discounted = self._discounted + self.gamma**self._length * vector
         self._length += 1
-        if terminated or truncated:
-            check_absent(type(self).__name__, info)
-            info = {**info, KEY: self._statistics()}
-        return observation, reward, terminated, truncated, info
+        if not ended:
+            return info
+        check_absent(type(self).__name__, info)
+        return {**info, KEY: self._statistics()}
 
     def _statistics(self) -> dict[str, Any]:
         seconds = round(time.perf_counter() - self._start, 6)

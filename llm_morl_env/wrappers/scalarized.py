@@ -60,7 +60,7 @@ class ScalarizedReward(gym.Wrapper[ObsType, ActType, ObsType, ActType], gym.util
         ideal: ArrayLike | None = None,
     ) -> None:
         gym.utils.RecordConstructorArgs.__init__(
-            self, scalarization=scalarization, weights=_plain(weights), ideal=_plain(ideal)
+            self, scalarization=scalarization, weights=plain(weights), ideal=plain(ideal)
         )
         gym.Wrapper.__init__(self, env)
         space = reward_box(env, "ScalarizedReward")
@@ -140,6 +140,6 @@ class ScalarizedReward(gym.Wrapper[ObsType, ActType, ObsType, ActType], gym.util
         return vector
 
 
-def _plain(values: ArrayLike | None) -> Any:
+def plain(values: ArrayLike | None) -> Any:
     """As lists, so that the spec can be written as JSON."""
     return None if values is None else np.asarray(values, dtype=np.float64).tolist()
