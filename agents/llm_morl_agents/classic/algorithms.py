@@ -22,6 +22,7 @@ from llm_morl_agents.fronts.policy import FrontPolicy
 if TYPE_CHECKING:
     from llm_morl_agents.classic.clock import Clock
     from llm_morl_agents.classic.environments import Maker
+    from llm_morl_agents.classic.recorder import History
 
 Floats = NDArray[np.float64]
 Settings = Mapping[str, Any]
@@ -58,6 +59,7 @@ class Job:
         seed: Of everything.
         settings: Preset and the user's own, merged.
         clock: To be ticked at every step; `Clock.running` goes around the library's loop.
+        history: Rows of the training.
         deterministic: Whether stochastic policies play their most likely action when they are evaluated.
     """
 
@@ -67,6 +69,7 @@ class Job:
     seed: int
     settings: Settings
     clock: Clock
+    history: History
     deterministic: bool = True
 
 
@@ -136,6 +139,16 @@ def morl_baselines(function: str) -> str:
     return f"llm_morl_agents.classic.morl_baselines:{function}"
 
 
+def sb3(function: str) -> str:
+    """The trainer of that name for an algorithm of Stable-Baselines3 or sb3-contrib."""
+    return f"llm_morl_agents.classic.sb3:{function}"
+
+
+def morl_baselines_sets(function: str) -> str:
+    """As `morl_baselines`, of its second module."""
+    return f"llm_morl_agents.classic.morl_baselines_sets:{function}"
+
+
 def resolve_algorithm(name: str) -> Algorithm:
     """The row of that name.
 
@@ -164,13 +177,77 @@ def on_simplex(weights: ArrayLike, n_objectives: int, parameter: str) -> Floats:
     return cast(Floats, vector / vector.sum())
 
 
+#: Of the episodes here, short and paid at their end: no discount, and small batches of many episodes.
+_SB3_ON_POLICY = MappingProxyType(
+    {
+        "default": MappingProxyType(
+            {
+                "n_envs": 16,
+                "n_steps": 64,
+                "batch_size": 256,
+                "n_epochs": 4,
+                "learning_rate": 2e-3,
+                "ent_coef": 0.003,
+                "gamma": 1.0,
+            }
+        )
+    }
+)
+_SB3_A2C = MappingProxyType(
+    {"default": MappingProxyType({"n_envs": 16, "n_steps": 16, "learning_rate": 1e-3, "ent_coef": 0.003, "gamma": 1.0})}
+)
+_SB3_DQN = MappingProxyType(
+    {
+        "default": MappingProxyType(
+            {"n_envs": 4, "buffer_size": 20_000, "learning_rate": 1e-3, "exploration_fraction": 0.4, "gamma": 1.0}
+        )
+    }
+)
 _ROWS = (
+    Algorithm("pcn", "Pareto Conditioned Networks", "morl_baselines", morl_baselines("train_pcn"), "archive"),
+    Algorithm("lcn", "Lorenz Conditioned Networks", "morl_baselines", morl_baselines("train_lcn"), "archive"),
+    Algorithm("envelope", "Envelope Q-learning", "morl_baselines", morl_baselines("train_envelope"), "conditioned"),
+    Algorithm("gpi_ls", "GPI Linear Support", "morl_baselines", morl_baselines("train_gpi_ls"), "conditioned"),
+    Algorithm("morld", "MORL/D with discrete SAC", "morl_baselines", morl_baselines_sets("train_morld"), "archive"),
+    Algorithm("ipro", "IPRO with PPO", "morl_baselines", morl_baselines_sets("train_ipro"), "archive"),
     Algorithm(
-        "pcn",
-        "Pareto Conditioned Networks",
+        "nlmoppo", "Non-linear multi-objective PPO", "morl_baselines", morl_baselines_sets("train_nlmoppo"), "sweep"
+    ),
+    Algorithm("eupg", "Expected Utility Policy Gradient", "morl_baselines", morl_baselines_sets("train_eupg"), "sweep"),
+    Algorithm("moql", "Scalarised Q-learning", "morl_baselines", morl_baselines_sets("train_moql"), "sweep"),
+    Algorithm(
+        "mp_moql", "Q-learning with linear support", "morl_baselines", morl_baselines_sets("train_mp_moql"), "archive"
+    ),
+    Algorithm(
+        "pql",
+        "Pareto Q-learning",
         "morl_baselines",
-        morl_baselines("train_pcn"),
+        morl_baselines_sets("train_pql"),
         "archive",
+        Needs(one_start=True, max_states=10_000),
+    ),
+    Algorithm(
+        "sb3_ppo", "PPO", "stable_baselines3", sb3("train_ppo"), "sweep", Needs(min_objectives=1), _SB3_ON_POLICY
+    ),
+    Algorithm("sb3_a2c", "A2C", "stable_baselines3", sb3("train_a2c"), "sweep", Needs(min_objectives=1), _SB3_A2C),
+    Algorithm("sb3_dqn", "DQN", "stable_baselines3", sb3("train_dqn"), "sweep", Needs(min_objectives=1), _SB3_DQN),
+    Algorithm(
+        "maskable_ppo",
+        "PPO with action masks",
+        "sb3_contrib",
+        sb3("train_maskable_ppo"),
+        "sweep",
+        Needs(min_objectives=1, masks=True),
+        _SB3_ON_POLICY,
+    ),
+    Algorithm(
+        "maskable_ppo_conditioned",
+        "Weight-conditioned PPO with action masks",
+        "sb3_contrib",
+        sb3("train_maskable_ppo_conditioned"),
+        "conditioned",
+        Needs(masks=True),
+        _SB3_ON_POLICY,
     ),
 )
 #: All of them, by name.

@@ -85,6 +85,11 @@ class Clock:
         self._flag: InterruptFlag | None = None
 
     @property
+    def max_cpu_seconds(self) -> float:
+        """Where the training ends; infinite where nothing ends it."""
+        return self._limit
+
+    @property
     def cpu_seconds(self) -> float:
         """See above."""
         return (time.process_time() if self._end is None else self._end) - self._start

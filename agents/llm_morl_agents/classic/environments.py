@@ -120,8 +120,6 @@ class VisitedStates(gym.ObservationWrapper[Any, Any, Any]):
     Args:
         env: An environment with a Box observation.
         max_states: As many numbers there are.
-        numbers: Of observations by their bytes; shared between the environment of the training and others.
-        growing: Whether a new observation gets a number; else it is state 1.
 
     Raises:
         ValueError: In `step` and `reset`, if there are more states.
@@ -129,29 +127,28 @@ class VisitedStates(gym.ObservationWrapper[Any, Any, Any]):
 
     END = 1
 
-    def __init__(
-        self, env: AnyEnv, max_states: int, numbers: dict[bytes, int] | None = None, *, growing: bool = True
-    ) -> None:
+    def __init__(self, env: AnyEnv, max_states: int) -> None:
         super().__init__(env)
-        self.numbers: dict[bytes, int] = {} if numbers is None else numbers
-        self.max_states, self._growing = max_states, growing
+        self._numbers: dict[bytes, int] = {}
+        self.max_states = max_states
         self.observation_space = Box(0, max_states - 1, (1,), np.int64)
 
+    def find(self, observation: Any) -> int:
+        """The number of an observation; that of the end where it was never seen."""
+        return self._numbers.get(np.ascontiguousarray(observation).tobytes(), self.END)
+
     def number(self, observation: Any) -> int:
-        """The number of an observation."""
+        """The number of an observation, a new one where it was never seen."""
         key = np.ascontiguousarray(observation).tobytes()
-        if key in self.numbers:
-            return self.numbers[key]
-        if not self._growing:
-            return self.END
-        number = 0 if not self.numbers else len(self.numbers) + 1
-        if number >= self.max_states:
-            raise ValueError(
-                f"a table of max_states={self.max_states} states is full: use a view with fewer observations "
-                "(view='index' with a small k, or another task), or an algorithm with a network"
-            )
-        self.numbers[key] = number
-        return number
+        if key not in self._numbers:
+            number = 0 if not self._numbers else len(self._numbers) + 1
+            if number >= self.max_states:
+                raise ValueError(
+                    f"a table of max_states={self.max_states} states is full: use a view with fewer observations "
+                    "(view='index' with a small k, or another task), or an algorithm with a network"
+                )
+            self._numbers[key] = number
+        return self._numbers[key]
 
     def observation(self, observation: Any) -> NDArray[np.int64]:
         """The number, as an array (1,)."""

@@ -1,0 +1,204 @@
+"""Trainers of the algorithms of morl-baselines (Felten et al., 2023): build, run, read out.
+
+Shapes: n policies, K objectives. Inside a run everything is in the units of the scaled environments; what leaves it,
+claims and returns, is as the task pays.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from llm_morl_agents.classic.actors import ClassicPolicy, PlayerMaker, Stage, numbers
+from llm_morl_agents.classic.algorithms import Floats, Job, Trained, on_simplex
+from llm_morl_agents.classic.compat import morl_baselines_compat
+from llm_morl_agents.classic.environments import Watched
+from llm_morl_agents.classic.players import (
+    CommandPlayer,
+    envelope_player,
+    gpi_player,
+)
+from llm_morl_env.metrics import equally_spaced_weights, pareto_front
+
+#: Episodes that a claim goes over where the library keeps none of its own, as many as its evaluations take.
+CLAIM_EPISODES = 5
+#: About as many preferences are asked of a network that serves all.
+FRONT_SIZE = 21
+#: What the library is told in any case; they are no settings.
+FIXED = (
+    *("env", "envs", "eval_env", "self", "args", "kwargs", "id", "seed", "log", "device", "total_timesteps"),
+    *("project_name", "experiment_name", "wandb_entity", "wandb_mode", "wandb_project_name", "ref_point", "parent"),
+)
+#: Of the difference of two vectors that are one.
+SAME = 1e-6
+
+
+class Bench:
+    """What the trainers share: environments, settings sorted by who takes them, policies with claims.
+
+    Args:
+        job: The job.
+        own: Settings that the trainer itself takes, with their defaults.
+    """
+
+    def __init__(self, job: Job, **own: Any) -> None:
+        self.job, self.maker = job, job.maker
+        self.n_objectives = job.maker.n_objectives
+        self.own = {name: job.settings.get(name, value) for name, value in own.items()}
+        self.env = self.watched(counted=True)
+        self.eval_env = self.watched(counted=False)
+        self.stage = Stage(self.maker.make, self.maker.to_task)
+        self.reference = self.maker.reference()
+
+    def watched(self, *, counted: bool, seed: int = 0) -> Watched:
+        """A fresh environment that ticks the clock; seeds count from the job's."""
+        offset = seed if counted else 10_000 + seed
+        return Watched(
+            self.maker.make(), self.job.clock, self.job.seed + offset, counted=counted, to_task=self.maker.to_task
+        )
+
+    def split(self, algorithm: type[Any], **computed: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Keywords of the constructor and of ``train``: the settings over what was computed for them.
+
+        Raises:
+            ValueError: If a setting is neither's.
+        """
+        built = {name for base in algorithm.__mro__ for name in inspect.signature(base.__init__).parameters}
+        trained = set(inspect.signature(algorithm.train).parameters)
+        given = {**computed, **{name: value for name, value in self.job.settings.items() if name not in self.own}}
+        known = (built | trained) - set(FIXED)
+        unknown = sorted(set(given) - known)
+        if unknown:
+            raise ValueError(
+                f"algo_kwargs of {self.job.algorithm.name!r}: unknown {unknown}; "
+                f"known are {sorted(known | set(self.own))}"
+            )
+        return {k: v for k, v in given.items() if k in built}, {k: v for k, v in given.items() if k not in built}
+
+    def policy(self, player: PlayerMaker, label: str, weights: Floats | None, claimed: Any | None) -> ClassicPolicy:
+        """A policy with a claim in the units of the environments."""
+        claim = None if claimed is None else self.maker.to_task(claimed)
+        return ClassicPolicy(label, weights, claim, self.stage, player)
+
+    def with_claim(self, policy: ClassicPolicy) -> ClassicPolicy:
+        """The policy with the mean of a few training episodes as its claim."""
+        task: Any = self.env.unwrapped.get_wrapper_attr("task")
+        rng = np.random.default_rng(self.job.seed)
+        problems = rng.integers(len(task), size=CLAIM_EPISODES).tolist()
+        returns = policy.returns(problems, split=task.split, seed=self.job.seed)
+        return ClassicPolicy(policy.label, policy.weights, returns.mean(axis=0), policy.stage, policy.player)
+
+    def family(self, player: Callable[[Floats], PlayerMaker]) -> Trained:
+        """The policies of a network that serves all preferences: about `FRONT_SIZE` of them, and any other."""
+
+        def choose(weights: Floats) -> ClassicPolicy:
+            return self.policy(player(weights), f"weights {numbers(weights)}", weights, None)
+
+        return Trained(tuple(self.with_claim(choose(w)) for w in lattice(self.n_objectives)), choose)
+
+    def sweep(self) -> list[Floats]:
+        """The preferences of a sweep: ``settings["weights"]``, or five of two objectives and six of three."""
+        given = self.job.settings.get("weights")
+        if given is None:
+            divisions = 4 if self.n_objectives == 2 else 2
+            return list(equally_spaced_weights(self.n_objectives, divisions=divisions))
+        return [on_simplex(row, self.n_objectives, "algo_kwargs['weights']") for row in np.atleast_2d(given)]
+
+
+def lattice(n_objectives: int) -> list[Floats]:
+    """Equally spaced preferences, about `FRONT_SIZE`.
+
+    >>> [len(lattice(k)) for k in (2, 3, 4)]
+    [21, 21, 20]
+    """
+    divisions = 1
+    while len(equally_spaced_weights(n_objectives, divisions=divisions + 1)) <= FRONT_SIZE:
+        divisions += 1
+    return list(equally_spaced_weights(n_objectives, divisions=divisions))
+
+
+def train_pcn(job: Job) -> Trained:
+    """Pareto Conditioned Networks (Reymond et al., 2022); the policies are the commands of its replay's front."""
+    from morl_baselines.multi_policy.pcn.pcn import PCN
+
+    return _train_commands(job, PCN)
+
+
+def train_lcn(job: Job) -> Trained:
+    """Lorenz Conditioned Networks (Michailidis et al., 2026); as PCN, with fair commands."""
+    from morl_baselines.multi_policy.lcn.lcn import LCN
+
+    return _train_commands(job, LCN)
+
+
+def _train_commands(job: Job, algorithm: type[Any]) -> Trained:
+    bench = Bench(job)
+    highest = bench.maker.width if not bench.maker.scaled else np.ones(bench.n_objectives)
+    highest = (highest + bench.reference).astype(np.float32)
+    with morl_baselines_compat(job.seed, job.history):
+        built, trained = bench.split(
+            algorithm,
+            scaling_factor=np.append(1 / bench.maker.width if not bench.maker.scaled else highest, 0.1),
+            max_return=highest,
+            num_points_pf=1,  # else it plays a hundred episodes after every ten
+        )
+        built["scaling_factor"] = np.array(built["scaling_factor"], np.float32)
+        agent = algorithm(env=bench.env, seed=job.seed, log=True, device="cpu", **built)
+        agent.experience_replay = []
+        with job.clock.running():
+            agent.train(job.total_timesteps, bench.eval_env, bench.reference, **trained)
+    episodes = [(np.array(e[2][0].reward, np.float64), len(e[2])) for e in agent.experience_replay]
+    if not episodes:
+        return Trained(())
+    front = pareto_front(np.array([returned for returned, _ in episodes]))
+    kept = [next(e for e in episodes if np.abs(e[0] - point).max() < SAME) for point in front]
+
+    def player(desired: Floats, horizon: int) -> PlayerMaker:
+        return lambda n, rng: CommandPlayer(agent.model, desired, horizon, highest, n, job.deterministic, rng)
+
+    return Trained(
+        tuple(bench.policy(player(*e), f"return {numbers(bench.maker.to_task(e[0]))}", None, e[0]) for e in kept)
+    )
+
+
+def train_envelope(job: Job) -> Trained:
+    """Envelope Q-learning (Yang et al., 2019)."""
+    from morl_baselines.multi_policy.envelope.envelope import Envelope
+
+    bench = Bench(job)
+    with morl_baselines_compat(job.seed, job.history):
+        built, trained = bench.split(Envelope, buffer_size=job.total_timesteps, num_eval_weights_for_front=2)
+        agent = Envelope(env=bench.env, seed=job.seed, log=True, device="cpu", **built)
+        with job.clock.running():
+            agent.train(job.total_timesteps, **trained)
+    return bench.family(partial(envelope_player, agent.q_net))
+
+
+def train_gpi_ls(job: Job) -> Trained:
+    """GPI Linear Support (Alegre et al., 2023)."""
+    from morl_baselines.multi_policy.gpi_pd.gpi_pd import GPILS
+
+    bench = Bench(job)
+    with morl_baselines_compat(job.seed, job.history):
+        built, trained = bench.split(
+            GPILS,
+            buffer_size=job.total_timesteps,
+            timesteps_per_iter=max(job.total_timesteps // 10, 1),
+            num_eval_weights_for_front=2,
+            num_eval_episodes_for_front=CLAIM_EPISODES,
+            eval_freq=job.total_timesteps + 1,
+            eval_mo_freq=job.total_timesteps + 1,
+            checkpoints=False,
+        )
+        agent = GPILS(env=bench.env, seed=job.seed, log=True, device="cpu", **built)
+        agent.weight_support = []
+        with job.clock.running():
+            agent.train(job.total_timesteps, bench.eval_env, bench.reference, **trained)
+    if not agent.weight_support:
+        return Trained(())
+    return bench.family(partial(gpi_player, agent.q_nets[0], torch.stack(agent.weight_support)))
