@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from gymnasium.vector import AutoresetMode
 
     from llm_morl_env.envs.base import TaskEnv
+    from llm_morl_env.envs.step_vector import MOSyncVectorEnv
     from llm_morl_env.envs.vector import TextVectorEnv
     from llm_morl_env.language_model import LanguageModel
     from llm_morl_env.task import Task, TransformLike
@@ -45,10 +47,18 @@ VIEWS: Mapping[str, str] = MappingProxyType(
         "token": "llm_morl_env.envs.token:TokenEnv",
         "text": "llm_morl_env.envs.text:TextEnv",
         "index": "llm_morl_env.envs.index:IndexEnv",
+        "choice": "llm_morl_env.envs.choice:ChoiceEnv",
     }
 )
 #: Batched environments, by ``view=``.
-VECTOR_VIEWS: Mapping[str, str] = MappingProxyType({"text": "llm_morl_env.envs.vector:TextVectorEnv"})
+VECTOR_VIEWS: Mapping[str, str] = MappingProxyType(
+    {
+        "text": "llm_morl_env.envs.vector:TextVectorEnv",
+        "token": "llm_morl_env.envs.step_vector:MOSyncVectorEnv",
+        "index": "llm_morl_env.envs.step_vector:MOSyncVectorEnv",
+        "choice": "llm_morl_env.envs.step_vector:MOSyncVectorEnv",
+    }
+)
 #: The same of tasks with a dialogue.
 DIALOGUE_VIEWS: Mapping[str, str] = MappingProxyType(
     {
@@ -58,7 +68,11 @@ DIALOGUE_VIEWS: Mapping[str, str] = MappingProxyType(
     }
 )
 DIALOGUE_VECTOR_VIEWS: Mapping[str, str] = MappingProxyType(
-    {"text": "llm_morl_env.envs.dialogue_vector:DialogueVectorEnv"}
+    {
+        "text": "llm_morl_env.envs.dialogue_vector:DialogueVectorEnv",
+        "token": "llm_morl_env.envs.step_vector:MOSyncVectorEnv",
+        "index": "llm_morl_env.envs.step_vector:MOSyncVectorEnv",
+    }
 )
 #: Keywords of `make_env` and `make_vector_env` that belong to views, by view; all others are the task's.
 VIEW_KEYWORDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -66,7 +80,7 @@ VIEW_KEYWORDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "token": ("obs_mode", "language_model"),
         "text": (),
         "index": ("obs_mode", "language_model", "k", "ranking"),
-        "choice": ("language_model", "k", "candidates", "n_problems", "temperature"),
+        "choice": ("language_model", "k", "candidates", "n_problems", "temperature", "candidate_seed"),
     }
 )
 #: Task by id. A change of a task's prompts, rewards or tokenizer is a new version of its id.
@@ -117,6 +131,7 @@ def make_env(
     candidates: str | None = None,
     n_problems: int | None = None,
     temperature: float | None = None,
+    candidate_seed: int | None = None,
     **task_kwargs: Any,
 ) -> TaskEnv[Any, Any]:
     """Make an environment of one episode at a time; the ids' entry point.
@@ -136,6 +151,7 @@ def make_env(
         candidates: Where the choice view has its candidates from.
         n_problems: How many problems the choice view draws from.
         temperature: At which the choice view's candidates are written.
+        candidate_seed: Of the choice view's candidates.
         task_kwargs: For the task's maker, ``transforms`` among them.
 
     Raises:
@@ -152,6 +168,7 @@ def make_env(
         candidates=candidates,
         n_problems=n_problems,
         temperature=temperature,
+        candidate_seed=candidate_seed,
     )
     env: TaskEnv[Any, Any] = view_class(made, view)(made, render_mode=render_mode, **kwargs)
     return env
@@ -184,30 +201,47 @@ def make_vector_env(
     split: str = "train",
     render_mode: str | None = None,
     autoreset_mode: str | AutoresetMode | None = None,
-    **task_kwargs: Any,
-) -> TextVectorEnv:
+    **kwargs: Any,
+) -> TextVectorEnv | MOSyncVectorEnv:
     """Make a batched environment; the ids' vector entry point (``gym.make_vec``).
+
+    The text view has a batched environment of its own, with groups. Of the other views it is a
+    `llm_morl_env.envs.step_vector.MOSyncVectorEnv` of single ones, for which a language model reads in one batch.
 
     Args:
         num_envs: Rows of a batch, a multiple of ``group_size``.
         task: Name of the task, see `TASKS`.
-        group_size: Rows that share a prompt.
+        group_size: Rows that share a prompt; more than 1 in the text view alone.
         view: See `VECTOR_VIEWS`, and `DIALOGUE_VECTOR_VIEWS` for tasks of several turns.
         split: Split that `reset` draws from unless its options say otherwise.
         render_mode: None, ``"ansi"`` or ``"human"``.
-        autoreset_mode: ``"SameStep"`` or ``"Disabled"``; by default the first, and for tasks of several turns, whose
-            groups reset together, the second, which is all they know.
-        task_kwargs: For the task's maker, ``transforms`` among them.
+        autoreset_mode: Of the text view, ``"SameStep"`` or ``"Disabled"``; by default the first, and for tasks of
+            several turns, whose groups reset together, the second, which is all they know. Of the other views,
+            ``"NextStep"`` (the default), ``"SameStep"`` or ``"Disabled"``.
+        kwargs: Keywords of the view, as `make_env` has them; all others for the task's maker.
 
     Raises:
-        ValueError: If a name is unknown, or ``num_envs`` is no multiple of ``group_size``.
+        ValueError: If a name is unknown, a keyword is given to a view that it does not belong to, or ``num_envs`` is no
+            positive multiple of ``group_size``.
         TypeError: If the task knows no such keyword.
     """
-    made = make_task(task, **task_kwargs).with_split(split)
+    known = {keyword for keywords in VIEW_KEYWORDS.values() for keyword in keywords}
+    view_kwargs = view_keywords(view, **{keyword: kwargs.pop(keyword) for keyword in list(kwargs) if keyword in known})
+    made = make_task(task, **kwargs).with_split(split)
     env_class = view_class(made, view, batched=True)
     mode = {} if autoreset_mode is None else {"autoreset_mode": autoreset_mode}
-    env: TextVectorEnv = env_class(made, num_envs=num_envs, group_size=group_size, render_mode=render_mode, **mode)
-    return env
+    if view == "text":
+        batch: TextVectorEnv = env_class(
+            made, num_envs=num_envs, group_size=group_size, render_mode=render_mode, **mode
+        )
+        return batch
+    if group_size != 1:
+        raise ValueError(f"group_size={group_size!r} belongs to view='text', got view={view!r}")
+    if num_envs < 1:
+        raise ValueError(f"num_envs must be at least 1, got {num_envs!r}")
+    make = partial(view_class(made, view), made, render_mode=render_mode, **view_kwargs)
+    envs: MOSyncVectorEnv = env_class([make] * num_envs, **mode)
+    return envs
 
 
 def view_class(task: Task, view: str, *, batched: bool = False) -> Any:
