@@ -28,7 +28,7 @@ from llm_morl_env.tokenizer import TextTokenizer
 TOKENIZER = TextTokenizer()
 TINY = load_language_model("tiny", TOKENIZER)
 PATH = str(TOKENIZER.path.resolve())
-CLOSE = {"rtol": 1e-5, "atol": 1e-5}
+CLOSE = {"rtol": 1e-5, "atol": 5e-5}  # of float32 values up to about 10
 
 
 def grouped_model() -> FrozenLanguageModel:

@@ -111,7 +111,10 @@ def test_unknown_names_are_errors(kwargs: dict[str, str], message: str) -> None:
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"view": "token"}, r"view must be one of \['text'\], got 'token'"),
+        ({"view": "chat"}, r"view must be one of \['text', 'token', 'index', 'choice'\], got 'chat'"),
+        ({"view": "token", "group_size": 2}, "group_size=2 belongs to view='text', got view='token'"),
+        ({"view": "token", "num_envs": 0}, "num_envs must be at least 1, got 0"),
+        ({"obs_mode": "ids"}, "obs_mode='ids' belongs to view='token' or view='index', got view='text'"),
         ({"num_envs": 6, "group_size": 4}, "num_envs=6, group_size=4"),
         ({"num_envs": 0}, "num_envs=0, group_size=1"),
         ({"group_size": 0}, "group_size=0"),
