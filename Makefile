@@ -13,14 +13,17 @@ RUN := $(VENV)/bin/python -m
 BASE := $(VENV)/.base-installed
 DEV := $(VENV)/.dev-installed
 DOCS := $(VENV)/.docs-installed
+comma := ,
 # `$(call install,what)`: pip, with one line for each file it fetches.
 install = set -o pipefail; $(RUN) pip install --progress-bar off --disable-pip-version-check -c constraints.txt -e "$(1)" \
 	| awk '/Downloading|Using cached|^Processing|^Installing|^Success/ { print "  " substr($$0, 1, 110); fflush() }'
 
-.PHONY: help setup demo test check static lint types layers format bench results docs clean
+CLASSIC := $(VENV)/.classic-installed
+
+.PHONY: help setup demo test test-classic check static lint types layers format bench results docs clean
 
 help:  ## Show this list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 setup: $(DEV)  ## Make .venv with everything that development needs (PYTHON=... chooses the interpreter).
 
@@ -34,6 +37,21 @@ demo: $(BASE)  ## Compare three weighters on ToolCall-MO-v0 (or ENV=...), 10 min
 
 test: $(DEV)  ## Run the tests, the doctests and the notebooks, on all processors.
 	$(RUN) pytest --numprocesses auto --dist worksteal
+
+# pycddlib, which morl-baselines needs, is built from source against GMP. Without its headers or a compiler the tests of
+# Stable-Baselines3 run alone; with them a missing extra is a failure.
+HAS_GMP = printf '\043include <gmp.h>\n' | $(or $(CC),cc) -E -x c - > /dev/null 2>&1
+test-classic: $(DEV)  ## Run the tests of classic algorithms, with the extra classic where it can be built.
+	@if $(HAS_GMP); then $(MAKE) --no-print-directory $(CLASSIC) \
+		&& LLM_MORL_REQUIRE_CLASSIC=1 $(RUN) pytest -m "classic or sb3" tests; \
+	else echo "no gmp.h or no C compiler (Debian: libgmp-dev, gcc): without morl-baselines, Stable-Baselines3 alone" \
+		&& $(RUN) pytest -m sb3 tests; fi
+
+# The oldest release that is supported, and the last of each minor version since.
+GYMNASIUMS ?= 1.2.3 1.3.0 1.4.0
+test-gym-matrix: $(DEV)  ## Run the conformance tests on several releases of Gymnasium (GYMNASIUMS="1.2.3 ...").
+	@for version in $(GYMNASIUMS); do \
+		$(VENV)/bin/python tests/gymnasium_matrix.py $$version --numprocesses auto --dist worksteal || exit 1; done
 
 check: static test  ## Everything that continuous integration runs.
 
@@ -85,6 +103,10 @@ $(DEV): pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing into $(VENV), with the tools of development (a few minutes the first time)"
 	@$(call install,.[dev])
 	@touch $(BASE) $@
+
+$(CLASSIC): $(DEV)
+	@$(call install,.[dev$(comma)classic])
+	@touch $@
 
 $(DOCS): $(DEV)
 	@$(call install,.[docs])

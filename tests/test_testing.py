@@ -13,7 +13,7 @@ from gymnasium.utils import EzPickle
 from llm_morl_env.envs.text import TextEnv
 from llm_morl_env.envs.token import TokenEnv
 from llm_morl_env.envs.vector import TextVectorEnv
-from llm_morl_env.registration import IDS, VIEWS, make_task
+from llm_morl_env.registration import DIALOGUE_VIEWS, IDS, VIEWS, make_task
 from llm_morl_env.testing import RULES, ConformanceError, check_mo_env
 
 
@@ -189,19 +189,21 @@ class LeakingState(Walk):
 
 
 class ClassCounter(Walk):
-    made = 0
+    """What it says depends on how often environments of its class were seeded."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        type(self).made += 1
+    seeded = 0
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        type(self).seeded += seed is not None
+        return super().reset(seed=seed, options=options)
 
     def info(self) -> Any:
-        return {"b": 1, "a": 2} if self.made % 2 else {"a": 2, "b": 1}
+        return {"b": 1, "a": 2} if self.seeded % 2 else {"a": 2, "b": 1}
 
 
 class ChangingType(ClassCounter):
     def info(self) -> Any:
-        return {"a": 1 if self.made % 2 else 1.0}
+        return {"a": 1 if self.seeded % 2 else 1.0}
 
 
 class NanInfo(Walk):
@@ -318,6 +320,74 @@ class Unseeded(Walk):
         return self.observation(), self.reward(), self.count == 4, False, self.info()
 
 
+class ConstantSeed(Walk):
+    """Its episodes are all the same unless it is told another seed."""
+
+    def reset(self, *, seed: int | None = 0, options: Any = None) -> Any:
+        return super().reset(seed=seed, options=options)
+
+
+# Numbers
+
+
+class OtherComponents(Walk):
+    def step(self, action: Any) -> Any:
+        observation, reward, terminated, truncated, info = super().step(action)
+        place, way = reward.tolist()
+        return observation, reward, terminated, truncated, {**info, "reward_components": {"place": place, "way": -way}}
+
+
+class SwappedComponents(OtherComponents):
+    def step(self, action: Any) -> Any:
+        *rest, info = super().step(action)
+        place, way = rest[1].tolist()
+        return *rest, {**info, "reward_components": {"way": place, "place": way}}
+
+
+class LastRewardAsReturn(Walk):
+    def step(self, action: Any) -> Any:
+        observation, reward, terminated, truncated, info = super().step(action)
+        if terminated:
+            info["mo_episode"] = {"r": reward.copy(), "l": self.count}
+        return observation, reward, terminated, truncated, info
+
+
+class KnownFront(Walk):
+    """Each step pays at most 1 for the place, and the way costs 2.5 in all."""
+
+    FRONT: Any = ((4.0, -2.5),)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.return_space = Box(np.float32([-4, -3]), np.float32([4, 0]))
+
+    def pareto_front(self, gamma: float) -> Any:
+        return [np.array(point) for point in self.FRONT]
+
+
+class ShortPoints(KnownFront):
+    FRONT = ((4.0,),)
+
+
+class DominatedPoint(KnownFront):
+    FRONT = ((4.0, -2.5), (3.0, -2.5))
+
+
+class FrontOutside(KnownFront):
+    FRONT = ((5.0, -2.5),)
+
+
+class LowFront(KnownFront):
+    FRONT = ((-3.5, -2.5),)
+
+
+class ReusedFront(KnownFront):
+    POINTS = np.array(KnownFront.FRONT)
+
+    def pareto_front(self, gamma: float) -> Any:
+        return self.POINTS
+
+
 class NoOptions(Walk):
     def reset(self, *, seed: int | None = None) -> Any:  # type: ignore[override]
         return super().reset(seed=seed)
@@ -365,6 +435,15 @@ BROKEN: list[tuple[Any, str]] = [
     ("Silent-MO-v0", r"rendering: reset\(seed=...\): render_mode='ansi' must give a str, got None"),
     (Unseeded, r"gymnasium: check_env on ScalarizedReward raised AssertionError.*random number generator"),
     (NoOptions, r"gymnasium: check_env on ScalarizedReward raised"),
+    (ConstantSeed, r"passive checker: .*default seed argument in `Env.reset` should be `None`"),
+    (OtherComponents, r"scalars: step 0: info\['reward_components'\] is .*, the reward \{'place': .*, 'way': -0.25\}"),
+    (SwappedComponents, r"scalars: step 0: info\['reward_components'\] is \{'way': "),
+    (LastRewardAsReturn, r"wrappers: step 3: info\['mo_episode'\]\['r'\] must be array\(.*-2.5\]\), got array\(.*-1"),
+    (ShortPoints, r"front: pareto_front\(1.0\) must be finite points \(F, 2\), got \[array\(\[4.\]\)\]"),
+    (ReusedFront, r"front: pareto_front\(1.0\) must return equal, fresh arrays"),
+    (DominatedPoint, r"front: the point \[ 3.  -2.5\] is dominated by another, \[ 4.  -2.5\]"),
+    (FrontOutside, r"front: the point \[ 5.  -2.5\] is outside Box"),
+    (LowFront, r"front: the return .* exceeds the point \[-3.5 -2.5\] of the front"),
 ]
 
 
@@ -375,6 +454,7 @@ def test_a_sound_environment_passes() -> None:
     check_mo_env(Walk())
     check_mo_env(gym.make("Sound-MO-v0"))
     check_mo_env(Rebuilt)
+    check_mo_env(KnownFront)
 
 
 @pytest.mark.parametrize(("broken", "message"), BROKEN, ids=lambda value: getattr(value, "__name__", None))
@@ -386,7 +466,7 @@ def test_a_broken_environment_is_told_why(broken: Any, message: str) -> None:
 
 def test_every_rule_has_an_environment_that_breaks_it() -> None:
     told = {message.split(":")[0] for _, message in BROKEN} | {"views"}
-    names = {"check_scalarized": "gymnasium"}
+    names = {"check_scalarized": "gymnasium", "check_passive": "passive checker"}
     assert told == {names.get(rule.__name__, rule.__name__.removeprefix("check_").replace("_", " ")) for rule in RULES}
 
 
@@ -422,10 +502,19 @@ def test_nondeterministic_environments_need_not_repeat() -> None:
     check_mo_env("Random-MO-v0")
 
 
-@pytest.mark.parametrize("view", VIEWS)
-@pytest.mark.parametrize("env_id", IDS)  # an alias shares the spec of its id
+#: Of every id, the views that its task has; an alias shares the spec of its id.
+SHOWN = [
+    (env_id, view)
+    for env_id, task in IDS.items()
+    for view in (VIEWS if make_task(task).dialogue is None else DIALOGUE_VIEWS)
+]
+#: Candidates cost time; a few problems will do.
+FEW = {"choice": {"n_problems": 4, "k": 4}}
+
+
+@pytest.mark.parametrize(("env_id", "view"), SHOWN)
 def test_every_id_and_view_of_this_package_passes(env_id: str, view: str) -> None:
-    check_mo_env(env_id, view=view, n_steps=60)
+    check_mo_env(env_id, view=view, n_steps=60, **FEW.get(view, {}))
 
 
 @pytest.mark.parametrize(
@@ -462,13 +551,14 @@ def test_faults_of_others_are_found(env_id: str, message: str) -> None:
 
 
 def halve(method: Any) -> Any:
-    """A method whose rewards are half of what they should be."""
+    """A method whose rewards are half of what they should be; it says no components that would betray it."""
 
     def halved(self: Any, *args: Any, **kwargs: Any) -> Any:
         returned = method(self, *args, **kwargs)
         if isinstance(returned, tuple):
-            observation, rewards, *rest = returned
-            return observation, rewards / np.float32(2), *rest
+            observation, rewards, *rest, info = returned
+            told = {key: value for key, value in info.items() if key != "reward_components"}
+            return observation, rewards / np.float32(2), *rest, told
         return returned / np.float32(2)
 
     return halved
@@ -479,7 +569,7 @@ def halve(method: Any) -> Any:
     [
         (TokenEnv, "_finish", r"views: problem \d+ of 'train', response .*: the token view pays \["),
         (TextVectorEnv, "step", r"views: response .*: row \d of a batch pays"),
-        (TextEnv, "step", r"views: problem \d+ of 'train', response .*: the rewards of the text view add up to"),
+        (TextEnv, "step", r"views: .*problem \d+ of 'train', response .*: the rewards of .* add up to"),
     ],
 )
 def test_views_that_disagree_are_found(monkeypatch: pytest.MonkeyPatch, cls: Any, name: str, message: str) -> None:

@@ -1,4 +1,4 @@
-"""`check_mo_env`: does an environment with vector rewards keep the contract? For any package's environments.
+"""`check_mo_env`, `check_mo_vector_env`: does an environment with vector rewards keep the contract? Any package's.
 
 The rules are those of Gymnasium's ``check_env``, of MO-Gymnasium's own test-suite (Felten et al., 2023), and of what
 breaks learners in practice: arrays shared between calls, info that differs from run to run, a state that does not
@@ -13,6 +13,7 @@ from typing import Any
 
 import gymnasium as gym
 
+from llm_morl_env.testing.numbers import check_front, check_passive, check_scalars, check_wrappers
 from llm_morl_env.testing.rules import (
     check_calls,
     check_declarations,
@@ -26,9 +27,19 @@ from llm_morl_env.testing.rules import (
     check_writing,
 )
 from llm_morl_env.testing.subject import Call, ConformanceError, Env, Subject
+from llm_morl_env.testing.vectors import VECTOR_RULES, VectorSubject, check_mo_vector_env
 from llm_morl_env.testing.views import check_views
 
-__all__ = ["RULES", "Call", "ConformanceError", "Subject", "check_mo_env"]
+__all__ = [
+    "RULES",
+    "VECTOR_RULES",
+    "Call",
+    "ConformanceError",
+    "Subject",
+    "VectorSubject",
+    "check_mo_env",
+    "check_mo_vector_env",
+]
 
 #: In the order in which they are checked.
 RULES: tuple[Callable[[Subject], None], ...] = (
@@ -42,6 +53,10 @@ RULES: tuple[Callable[[Subject], None], ...] = (
     check_spec,
     check_rendering,
     check_scalarized,
+    check_passive,
+    check_scalars,
+    check_wrappers,
+    check_front,
     check_views,
 )
 
@@ -57,8 +72,10 @@ def check_mo_env(
     and a used one, seeded alike, return equal observations, rewards and infos (types and order of keys included); no
     object is shared between calls, and writing into what was returned changes nothing; the state survives pickling, the
     spec a round trip through JSON; ``ansi`` rendering gives text; Gymnasium's ``check_env`` passes on
-    `ScalarizedReward`. Environments over a `Task`, so all ids of this package: every view scores a response, or a
-    dialogue of several turns, alike.
+    `ScalarizedReward`, and its passive checker warns of vector rewards only; scalars by linear weights, ours and
+    MO-Gymnasium's, and ``info["reward_components"]`` agree with the vector, the wrappers of this package with their
+    formulas; a front that the environment knows is one, and no return exceeds it. Environments over a `Task`, so all
+    ids of this package: every view scores a response, or a dialogue of several turns, alike.
 
     Determinism is not asked of environments registered as ``nondeterministic``.
 

@@ -15,7 +15,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box
 from gymnasium.utils.env_checker import check_env
 
-from llm_morl_env.testing.subject import Call, Env, Subject, compare
+from llm_morl_env.testing.subject import Call, Env, Subject, compare, nondeterministic
 from llm_morl_env.values import mutables, overwrite, share_memory
 from llm_morl_env.wrappers import ScalarizedReward
 from llm_morl_env.wrappers.declared import declared
@@ -51,6 +51,7 @@ def check_calls(subject: Subject) -> None:
     env = subject.make()
     env.action_space.seed(subject.seed)
     subject.actions.clear()
+    subject.recorded.clear()
     for call in subject.rollout(env, "calls"):
         if not env.observation_space.contains(call.observation):
             subject.fail(
@@ -65,6 +66,7 @@ def check_calls(subject: Subject) -> None:
                 if type(value) is not bool:
                     kind = type(value).__name__
                     subject.fail("calls", f"{call.name}: {name} must be a Python bool, got {value!r} of type {kind}")
+        subject.recorded.append(copy.deepcopy(call))
 
 
 def _check_reward(subject: Subject, env: Env, call: Call) -> None:
@@ -83,13 +85,12 @@ def _check_reward(subject: Subject, env: Env, call: Call) -> None:
 
 def check_returns(subject: Subject) -> None:
     """The rewards of an episode add up to a member of ``unwrapped.return_space``, where that is declared."""
-    env = subject.make()
-    space = declared(env, "return_space")
+    space = declared(subject.make(), "return_space")
     if space is None:
         return
     slack = RETURN_TOLERANCE * np.maximum(1.0, np.maximum(np.abs(space.low), np.abs(space.high)))
     total = np.zeros(space.shape)
-    for call in subject.rollout(env, "returns"):
+    for call in subject.expected("returns"):
         if not call.name.startswith("step"):
             total = np.zeros(space.shape)
             continue
@@ -100,16 +101,12 @@ def check_returns(subject: Subject) -> None:
 
 def check_determinism(subject: Subject) -> None:
     """Two fresh environments and a used one, seeded alike, return the same."""
-    first = subject.make()
-    if first.spec is not None and first.spec.nondeterministic:
+    env = subject.make()
+    if nondeterministic(env):
         return
-    expected = subject.record(first, "determinism")
-    compare(
-        subject, "determinism", expected, subject.record(subject.make(), "determinism"), "in a second fresh environment"
-    )
-    compare(
-        subject, "determinism", expected, subject.record(first, "determinism"), "in the same environment, seeded again"
-    )
+    expected = subject.expected("determinism")
+    for circumstance in ("in a second fresh environment", "in the same environment, seeded again"):
+        compare(subject, "determinism", expected, subject.record(env, "determinism"), circumstance)
 
 
 def check_fresh_objects(subject: Subject) -> None:
@@ -131,9 +128,9 @@ def check_fresh_objects(subject: Subject) -> None:
 def check_writing(subject: Subject) -> None:
     """Writing into what was returned changes nothing that comes later."""
     env = subject.make()
-    if env.spec is not None and env.spec.nondeterministic:
+    if nondeterministic(env):
         return
-    expected, seen = subject.record(env, "writing"), []
+    expected, seen = subject.expected("writing"), []
     undo: list[Callable[[], None]] = []
     try:
         for call in subject.rollout(env, "writing"):
@@ -152,23 +149,27 @@ def check_pickling(subject: Subject) -> None:
     One that derives from Gymnasium's ``EzPickle`` is pickled as its constructor's arguments: its copy need only act as
     a fresh environment.
     """
-    env = subject.make()
-    expected, made = subject.record(env, "pickling"), 0
-    try:
-        loaded = pickle.loads(pickle.dumps(env))
-    except Exception as error:
-        subject.fail("pickling", f"the environment does not survive pickling: {error!r}", error)
-    if env.spec is not None and env.spec.nondeterministic:
+    env, made = subject.make(), 0
+    loaded = _pickled(subject, env)
+    if nondeterministic(env):
         return
+    expected = subject.expected("pickling")
     compare(subject, "pickling", expected, subject.record(loaded, "pickling"), "once pickled")
     if isinstance(env.unwrapped, gym.utils.EzPickle):
         return
     for position, call in enumerate(subject.rollout(env, "pickling")):
         made += call.name.startswith("step")
         if made in (1, subject.n_steps // 3) and not (call.terminated or call.truncated):
-            loaded = pickle.loads(pickle.dumps(env))
+            loaded = _pickled(subject, env)
             rest = subject.record(loaded, "pickling", skip=made)
             compare(subject, "pickling", expected[position + 1 :], rest, f"when it is pickled after {call.name}")
+
+
+def _pickled(subject: Subject, env: Env) -> Env:
+    try:
+        return pickle.loads(pickle.dumps(env))  # type: ignore[no-any-return]
+    except Exception as error:
+        subject.fail("pickling", f"the environment does not survive pickling: {error!r}", error)
 
 
 def check_spec(subject: Subject) -> None:
@@ -182,13 +183,7 @@ def check_spec(subject: Subject) -> None:
     except Exception as error:
         subject.fail("spec", f"it does not survive a round trip through JSON: {error!r}", error)
     if not spec.nondeterministic:
-        compare(
-            subject,
-            "spec",
-            subject.record(subject.make(), "spec"),
-            subject.record(again, "spec"),
-            "when made from its spec",
-        )
+        compare(subject, "spec", subject.expected("spec"), subject.record(again, "spec"), "when made from its spec")
 
 
 def check_rendering(subject: Subject) -> None:

@@ -46,6 +46,7 @@ class Subject:
         seed: Of every rollout.
         n_steps: Of every rollout.
         actions: Those of the first rollout, which the others repeat; filled by it.
+        recorded: Copies of the calls of the first rollout, which the others are compared with; filled by `expected`.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Subject:
     seed: int
     n_steps: int
     actions: list[Any] = field(default_factory=list)
+    recorded: list[Call] = field(default_factory=list)
 
     def fail(self, rule: str, message: str, cause: Exception | None = None) -> NoReturn:
         """Raise a `ConformanceError`."""
@@ -98,6 +100,12 @@ class Subject:
         observation, reward, terminated, truncated, info = returned
         return Call(name, observation, info, reward, terminated, truncated)
 
+    def expected(self, rule: str) -> list[Call]:
+        """What a fresh environment returns: recorded once, since the rules compare many rollouts with it."""
+        if not self.recorded:
+            self.recorded.extend(self.record(self.make(), rule))
+        return list(self.recorded)
+
     def record(self, env: Env, rule: str, *, skip: int = 0) -> list[Call]:
         """Copies of the calls of a rollout."""
         return [copy.deepcopy(call) for call in self.rollout(env, rule, skip=skip)]
@@ -110,3 +118,8 @@ def compare(subject: Subject, rule: str, expected: list[Call], got: list[Call], 
             found = difference(one.parts[name], other.parts[name], name)
             if found is not None:
                 subject.fail(rule, f"{one.name} returns something else {circumstance}: {found}")
+
+
+def nondeterministic(env: Any) -> bool:
+    """Whether it was registered as such: it need not repeat itself."""
+    return env.spec is not None and bool(env.spec.nondeterministic)
