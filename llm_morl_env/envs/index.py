@@ -31,6 +31,8 @@ Ranking = Literal["grammar", "model"]
 IndexObsMode = Literal["features", "onehot", "embed"]
 #: Up to this size of a vocabulary, ``obs_mode`` is ``"onehot"`` by default.
 SMALL_VOCABULARY = 32
+#: What the token view's info says of steps, and not of a reset.
+STEP_KEYS = ("response", "reply", "dialogue", "finish_reason", "reward_components")
 
 
 class IndexEnv(ReadingEnv[NDArray[np.float32], np.int64]):
@@ -41,6 +43,13 @@ class IndexEnv(ReadingEnv[NDArray[np.float32], np.int64]):
     one token, it is written at once, at the beginning too, so an episode has as many steps as there are decisions in
     it; the rewards of the tokens of a step are added up. Wherever it leaves several, the options are up to k of them.
     Responses are scored as in the other views.
+
+    On `ToolCall-MO-v0` with k = 8, over 200 held-out problems, a uniformly random policy meets a median of 18 decisions
+    an episode with ``ranking="grammar"`` and of 19 with ``"model"`` (the embedded model); at ``difficulty="easy"`` of
+    16 and 18. The embedded model's first option, always taken, is worth 91 % of the way from that random policy to the
+    gold answers, and 98 % at ``"easy"`` (mean of the objectives, each scaled to [0, 1]), in a median of 14 and 12
+    decisions. Order matters to what can be written at all: without a model, where hundreds of tokens are valid, the
+    first k may leave out the one that is wanted.
 
     A response has at least one step. Where the grammar leaves no decision in one, its end is that step: one option
     (the end-of-sequence token, or the last one that the cap allows), and all k actions take it.
@@ -128,7 +137,7 @@ class IndexEnv(ReadingEnv[NDArray[np.float32], np.int64]):
         self._turns = 0  # that ended
         self._source: Source | None = None
         self._ended: dict[str, Any] = {}  # what was said of the turn that the step ended
-        self._decided = self._over = False  # whether the turn had a step; whether the episode ended
+        self._stepped = self._decided = self._over = False  # whether the episode, the turn had a step; whether it ended
 
     def _space(self) -> gym.Space[NDArray[np.float32]]:  # of features, progress, and what the mode adds
         shown = self._env.observation_space
@@ -152,7 +161,7 @@ class IndexEnv(ReadingEnv[NDArray[np.float32], np.int64]):
         gym.Env.reset(self, seed=seed)
         self._env.np_random = self.np_random
         self._env.begin(options=options)
-        self._turns, self._over, self._ended = 0, False, {}
+        self._turns, self._stepped, self._over, self._ended = 0, False, False, {}
         self._begin_turn()
         self._write_forced()
 
@@ -172,7 +181,7 @@ class IndexEnv(ReadingEnv[NDArray[np.float32], np.int64]):
             raise ValueError(f"{type(self).__name__}.step: the action must lie in 0..{self.k - 1}, got {action!r}")
         if self._over or not len(self._options):
             raise RuntimeError(f"{type(self).__name__}.step: no episode is running, call reset first")
-        self._ended, self._decided = {}, True
+        self._ended, self._stepped, self._decided = {}, True, True
         rewards = self._write(int(self._options[chosen % len(self._options)]))
         return rewards + self._write_forced(), self._over
 
@@ -203,6 +212,8 @@ class IndexEnv(ReadingEnv[NDArray[np.float32], np.int64]):
             parts.append(shown)
         elif self.obs_mode == "embed" and reading is not None:
             parts.append(reading.hidden)
+        if not self._stepped:
+            info = {key: value for key, value in info.items() if key not in STEP_KEYS}
         return np.concatenate(parts, dtype=np.float32), {
             **info,
             **self._ended,

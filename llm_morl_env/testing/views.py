@@ -32,16 +32,40 @@ def check_views(subject: Subject) -> None:
     """All views of a `Task` score a response alike. (Only for environments that hold one as ``unwrapped.task``.)
 
     Of a task of several turns, whole scripted dialogues: the same rewards at every turn. The rewards of an episode add
-    up to the task's score.
+    up to the task's score, in the view under test too (where the task draws no noise).
     """
     from llm_morl_env.task import Task
 
     task = getattr(subject.make().unwrapped, "task", None)
     if isinstance(task, Task) and not any(function.kind == "group" for function in task.rewards):
-        task = replace(task, perturbations=())  # each view draws its own
+        noisy, task = bool(task.perturbations), replace(task, perturbations=())  # each view draws its own
         rng = np.random.default_rng(subject.seed)
         for split in ("train", "eval"):
             _compare_views(subject, task.with_split(split), rng)
+        if not noisy:
+            _check_paid(subject, task)
+
+
+def _check_paid(subject: Subject, task: Task) -> None:
+    """The rewards of an episode of the view itself add up to the score of what its last info says was answered."""
+    env = subject.make().unwrapped  # wrappers may pay something else
+    env.action_space.seed(subject.seed)
+    total = np.zeros(len(task.rewards))
+    for call in replace(subject, actions=[]).rollout(env, "views"):
+        if not call.name.startswith("step"):
+            total = np.zeros(len(task.rewards))
+            continue
+        total = total + call.reward
+        if call.terminated or call.truncated:
+            shown, index = task.with_split(call.info["split"]), call.info["problem"]
+            answer = call.info["response" if task.dialogue is None else "dialogue"]
+            score = task.score([shown[index]], [answer])[0]
+            if (np.abs(total - score) > SUM_TOLERANCE * (task.rewards.high - task.rewards.low)).any():
+                subject.fail(
+                    "views",
+                    f"{call.name}: problem {index} of {shown.split!r}, response {answer[:200]!r}: the rewards of the "
+                    f"episode add up to {total}, the task scores {score}",
+                )
 
 
 def _compare_views(subject: Subject, task: Task, rng: np.random.Generator) -> None:
