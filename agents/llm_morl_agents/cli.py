@@ -16,9 +16,11 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "compare": "several agents and weighters, several seeds, in parallel: table, plots, HTML report",
         "train": "one agent with one weighter",
         "family": "policies for every preference: one that reads it, a soup of several, or a sweep; the front",
+        "classic": "classic multi-objective algorithms on a view of a task, evaluated anew",
         "evaluate": "reward vectors of a policy or a checkpoint, greedy and sampled",
         "envs": "the environments: ids, objectives, bounds; one rendered example",
         "report": "make the tables, plots and HTML of an experiment again from its files",
+        "candidates": "answers of a frozen model to choose from: the file of the choice view",
         "pretrain": "make the embedded policy from nothing",
     }
 )
