@@ -83,6 +83,7 @@ class FrozenLanguageModel:
         policy.model.requires_grad_(False)
         self.name, self.tokenizer_path, self.policy = name, tokenizer_path, policy
         self.vocab_size = len(own)
+        self.max_positions: float = getattr(policy.model.config, "max_position_embeddings", None) or float("inf")
         self.prefix: list[int] = list(policy.tokenizer("")["input_ids"])
         self.engine = None
         if isinstance(policy, LlamaPolicy):
@@ -242,7 +243,8 @@ def _what_is_new(
                 f"read(tokens=): context {row} would have {length + len(ids)} tokens, more than max_tokens={max_tokens}"
             )
         new.append([*prefix, *ids])
-        check_length(model.policy.model, [new[-1]], length)
+        if length + len(new[-1]) > model.max_positions:
+            check_length(model.policy.model, [new[-1]], length)
     return new
 
 

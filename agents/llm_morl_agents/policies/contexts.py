@@ -31,17 +31,22 @@ class ContextEngine:
     Args:
         llama: The fused matrices, without gradients.
         norm: Weight (C,) of the final norm, which the fused head has in it.
+        rotations: Rotary factors of all positions, complex (max_position_embeddings, 1, D / 2).
     """
 
     llama: FusedLlama
     norm: torch.Tensor
+    rotations: torch.Tensor
 
     @classmethod
     def of(cls, model: LlamaForCausalLM) -> ContextEngine:
         """The engine of a model that `llm_morl_agents.policies.llama.unsupported` accepts."""
         with torch.inference_mode():
             norm: Any = model.model.norm.weight
-            return cls(fuse(model), cast(torch.Tensor, norm.detach().clone()))
+            config: Any = model.config
+            llama = fuse(model)
+            positions = torch.arange(config.max_position_embeddings, device=norm.device)
+            return cls(llama, cast(torch.Tensor, norm.detach().clone()), llama.rotation(positions))
 
     def hidden(self, x: torch.Tensor) -> torch.Tensor:
         """The hidden state behind the final norm of the residual stream (..., C)."""
@@ -103,30 +108,27 @@ class ContextCache:
         seen = int((before + counts).max())
         bias = None
         if m > 1 or s > 1:  # one new token alone sees all of its context
-            hidden = torch.as_tensor(np.arange(seen) > positions[..., None], device=device)  # (M, S, seen)
-            bias = torch.zeros(hidden.shape, device=device).masked_fill_(hidden, -torch.inf)[:, None]
-        # Of the new tokens that are no padding: where they stand in the batch, and where their keys are kept.
-        batch_row, batch_at = (torch.as_tensor(i, device=device) for i in np.nonzero(np.arange(s) < counts[:, None]))
-        row = torch.as_tensor(rows, device=device)
-        kept_row, kept_at = row[batch_row], torch.as_tensor(positions, device=device)[batch_row, batch_at]
+            unseen = np.where(np.arange(seen) > positions[..., None], np.float32(-np.inf), np.float32(0))
+            bias = torch.as_tensor(unseen[:, None], device=device)  # (M, 1, S, seen)
+        place = _Place(self, rows, positions, counts, device)
         x = llama.embed(torch.as_tensor(ids, device=device))
-        rotation = llama.rotation(torch.as_tensor(positions, device=device))
-        in_order = m == len(self.lengths) and bool((rows == np.arange(m)).all())
+        rotation = engine.rotations[torch.as_tensor(positions, device=device)]
         for layer, (kept_k, kept_v) in zip(llama.layers, self._kept, strict=True):
             q, k, v = llama.attention_inputs(layer, x, rotation)
-            kept_k[kept_row, :, kept_at] = k[batch_row, batch_at]
-            kept_v[kept_row, :, kept_at] = v[batch_row, batch_at]
-            keys, values = kept_k[:, :, :seen], kept_v[:, :, :seen]
+            place.write(kept_k, k)
+            place.write(kept_v, v)
             attended = functional.scaled_dot_product_attention(
                 q.transpose(1, 2),
-                keys if in_order else keys[row],
-                values if in_order else values[row],
+                kept_k[place.rows, :, :seen],
+                kept_v[place.rows, :, :seen],
                 attn_mask=bias,
                 scale=1.0,
                 enable_gqa=llama.heads != llama.kv_heads,
             )
             x = llama.rest_of_block(layer, x, attended.transpose(1, 2).flatten(2))
         self.lengths[rows] = before + counts
+        if s == 1:
+            return x[:, 0]
         return x[torch.arange(m, device=device), torch.as_tensor(counts - 1, device=device)]
 
     def _make_room(self, tokens: int) -> None:
@@ -147,6 +149,39 @@ class ContextCache:
     def to(self, device: torch.device) -> None:
         """Move the keys and values, which a pickled cache has on the CPU."""
         self._kept = self._kept.to(device)
+
+
+class _Place:
+    """Where the new tokens of M rows are kept: as slices, which are views, where that is possible."""
+
+    def __init__(
+        self,
+        cache: ContextCache,
+        rows: NDArray[np.int64],
+        positions: NDArray[np.int64],
+        counts: NDArray[np.int64],
+        device: torch.device,
+    ) -> None:
+        m, s = positions.shape
+        self._is_one = m == 1
+        self.rows: slice | torch.Tensor
+        if m == 1:
+            start = int(positions[0, 0])
+            self.rows, self._at = slice(int(rows[0]), int(rows[0]) + 1), slice(start, start + s)
+            return
+        row = torch.as_tensor(rows, device=device)
+        self.rows = slice(None) if m == len(cache.lengths) and bool((rows == np.arange(m)).all()) else row
+        # Of the new tokens that are no padding: where they stand in the batch, and where their keys are kept.
+        i, t = np.nonzero(np.arange(s) < counts[:, None])
+        self._batch = torch.as_tensor(i, device=device), torch.as_tensor(t, device=device)
+        self._kept = row[self._batch[0]], torch.as_tensor(positions[i, t], device=device)
+
+    def write(self, kept: torch.Tensor, new: torch.Tensor) -> None:
+        """Keep keys or values (M, S, H_kv, D) among those of all contexts (N, H_kv, ..., D)."""
+        if self._is_one:
+            kept[self.rows, :, self._at] = new.transpose(1, 2)
+        else:
+            kept[self._kept[0], :, self._kept[1]] = new[self._batch]
 
 
 def _alike(counts: NDArray[np.int64]) -> list[NDArray[np.int64]]:
