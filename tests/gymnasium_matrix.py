@@ -1,4 +1,4 @@
-"""Runs the conformance tests on one release of Gymnasium: ``python tests/gymnasium_matrix.py 1.3.0 [pytest arguments]``.
+"""Runs the conformance tests on one release of Gymnasium: ``python tests/gymnasium_matrix.py 1.3.0 [for pytest]``.
 
 ``make test-gym-matrix`` does so for each release. The release is installed by itself into ``build/gymnasium-VERSION``,
 in front of the environment's own, so that nothing else is installed twice.
@@ -20,6 +20,7 @@ TESTS = (
     "test_text_env.py",
     "test_token_env.py",
     "test_index_env.py",
+    "test_step_vector.py",
     "test_vector_env.py",
     "test_dialogue_vector.py",
     "test_record.py",
