@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 import llm_morl_env  # noqa: F401  (registers the ids)
 from llm_morl_agents.classic.clock import Clock
 from llm_morl_env.transforms import ScaleToUnit
-from llm_morl_env.wrappers.declared import return_box
+from llm_morl_env.wrappers.declared import declared, return_box
 
 Floats = NDArray[np.float64]
 AnyEnv = gym.Env[Any, Any]
@@ -30,6 +30,10 @@ class Maker:
         env_kwargs: For ``gym.make``.
         scaled: Whether objectives are learned on [0, 1], by their declared bounds. Returns are given back as the task
             pays either way.
+        curvature: c of `Curved`, above 0 for learning on curved objectives, 0 for the plain ones.
+
+    Raises:
+        ValueError: If ``curvature`` is negative, or not 0 where objectives are not scaled or dialogues are played.
 
     Attributes:
         low: Lower bounds (K,) of an episode's return, as the task pays.
@@ -41,12 +45,19 @@ class Maker:
     view: str
     env_kwargs: Mapping[str, Any]
     scaled: bool = True
+    curvature: float = 0.0
     low: Floats = field(init=False)
     width: Floats = field(init=False)
     n_objectives: int = field(init=False)
 
     def __post_init__(self) -> None:
-        bounds = return_box(self._make(()), "train_classic")
+        env = self._make(())
+        bounds = return_box(env, "train_classic")
+        if self.curvature < 0 or (self.curvature and (not self.scaled or declared(env, "max_turns", 1) != 1)):
+            raise ValueError(
+                "curvature must be 0, or above 0 for objectives scaled to [0, 1] of one-turn tasks, "
+                f"got {self.curvature!r}"
+            )
         low, high = bounds.low.astype(np.float64), bounds.high.astype(np.float64)
         width = np.where(np.isfinite(high - low) & (high > low), high - low, 1.0)
         object.__setattr__(self, "low", np.where(np.isfinite(low), low, 0.0))
@@ -61,16 +72,50 @@ class Maker:
 
     def make(self) -> AnyEnv:
         """A fresh environment."""
-        return self._make((ScaleToUnit(),) if self.scaled else ())
+        env = self._make((ScaleToUnit(),) if self.scaled else ())
+        return Curved(env, self.curvature) if self.curvature else env
 
     def to_task(self, returns: Any) -> Floats:
         """Returns (..., K) of these environments as the task pays them."""
         values = np.asarray(returns, np.float64)
+        if self.curvature:
+            values = np.expm1(values * np.log1p(self.curvature)) / self.curvature
         return values * self.width + self.low if self.scaled else values.copy()
 
     def reference(self) -> Floats:
         """The point (K,) that hypervolumes are measured from, in the environments' own units: the lower bounds."""
         return np.zeros(self.n_objectives) if self.scaled else self.low.copy()
+
+
+class Curved(gym.Wrapper[Any, Any, Any, Any]):
+    """Rewards in [0, 1] that all fall in the last step, bent: ``log(1 + c r) / log(1 + c)``.
+
+    A strictly increasing function of each objective leaves the Pareto set as it is, and a concave one lets the front
+    bulge: points in a dent, which no linear weights prefer, come within reach of algorithms for linear weights
+    (a compromise of many objectives, in the sense of Yu, 1973). Episodes are not added up in it; their returns are bent
+    back by `Maker.to_task`.
+
+    Args:
+        env: The environment.
+        curvature: c, above 0.
+
+    >>> round(float(Curved.bend(np.array(0.5), 30.0)), 3)
+    0.807
+    """
+
+    def __init__(self, env: AnyEnv, curvature: float) -> None:
+        super().__init__(env)
+        self._curvature = curvature
+
+    @staticmethod
+    def bend(rewards: Any, curvature: float) -> Any:
+        """The bent rewards."""
+        return np.log1p(curvature * np.asarray(rewards, np.float64)) / np.log1p(curvature)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Step."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return observation, self.bend(reward, self._curvature).astype(np.float32), terminated, truncated, info
 
 
 class Watched(gym.Wrapper[Any, Any, Any, Any]):

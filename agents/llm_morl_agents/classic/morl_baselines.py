@@ -68,7 +68,8 @@ class Bench:
         Raises:
             ValueError: If a setting is neither's.
         """
-        built = {name for base in algorithm.__mro__ for name in inspect.signature(base.__init__).parameters}
+        constructors = [vars(base)["__init__"] for base in algorithm.__mro__[:-1] if "__init__" in vars(base)]
+        built = {name for constructor in constructors for name in inspect.signature(constructor).parameters}
         trained = set(inspect.signature(algorithm.train).parameters)
         given = {**computed, **{name: value for name, value in self.job.settings.items() if name not in self.own}}
         known = (built | trained) - set(FIXED)
@@ -94,12 +95,21 @@ class Bench:
         return ClassicPolicy(policy.label, policy.weights, returns.mean(axis=0), policy.stage, policy.player)
 
     def family(self, player: Callable[[Floats], PlayerMaker]) -> Trained:
-        """The policies of a network that serves all preferences: about `FRONT_SIZE` of them, and any other."""
+        """The policies of a network that serves all preferences: about `FRONT_SIZE` of them, and any other.
+
+        Where objectives are bent, the network's weights are of the bent ones: then a preference, which is of the plain
+        ones, is served by the member with the best claim.
+        """
 
         def choose(weights: Floats) -> ClassicPolicy:
             return self.policy(player(weights), f"weights {numbers(weights)}", weights, None)
 
-        return Trained(tuple(self.with_claim(choose(w)) for w in lattice(self.n_objectives)), choose)
+        def member(weights: Floats) -> ClassicPolicy:
+            return self.policy(player(weights), f"bent weights {numbers(weights)}", None, None)
+
+        bent = self.maker.curvature > 0
+        members = tuple(self.with_claim((member if bent else choose)(w)) for w in lattice(self.n_objectives))
+        return Trained(members, None if bent else choose)
 
     def sweep(self) -> list[Floats]:
         """The preferences of a sweep: ``settings["weights"]``, or five of two objectives and six of three."""
@@ -172,7 +182,12 @@ def train_envelope(job: Job) -> Trained:
 
     bench = Bench(job)
     with morl_baselines_compat(job.seed, job.history):
-        built, trained = bench.split(Envelope, buffer_size=job.total_timesteps, num_eval_weights_for_front=2)
+        built, trained = bench.split(
+            Envelope,
+            buffer_size=job.total_timesteps,
+            epsilon_decay_steps=max(job.total_timesteps // 2, 1),
+            num_eval_weights_for_front=2,
+        )
         agent = Envelope(env=bench.env, seed=job.seed, log=True, device="cpu", **built)
         with job.clock.running():
             agent.train(job.total_timesteps, **trained)
@@ -188,6 +203,7 @@ def train_gpi_ls(job: Job) -> Trained:
         built, trained = bench.split(
             GPILS,
             buffer_size=job.total_timesteps,
+            epsilon_decay_steps=max(job.total_timesteps // 2, 1),
             timesteps_per_iter=max(job.total_timesteps // 10, 1),
             num_eval_weights_for_front=2,
             num_eval_episodes_for_front=CLAIM_EPISODES,

@@ -17,9 +17,10 @@ import torch
 from llm_morl_agents.classic.actors import ClassicPolicy, PlayerMaker, numbers
 from llm_morl_agents.classic.algorithms import Floats, Job, Trained
 from llm_morl_agents.classic.compat import morl_baselines_compat
-from llm_morl_agents.classic.environments import AnyEnv, VisitedStates
+from llm_morl_agents.classic.environments import VisitedStates
 from llm_morl_agents.classic.morl_baselines import CLAIM_EPISODES, Bench
 from llm_morl_agents.classic.players import AccruedPlayer, TrackingPlayer, logits_player, table_player
+from llm_morl_env.envs.step_vector import MOSyncVectorEnv
 
 #: Batched environments of the algorithms that step several.
 NUM_ENVS = 4
@@ -180,7 +181,7 @@ def train_moql(job: Job) -> Trained:
     bench = Bench(job, weights=None)
 
     def one(i: int, weights: Floats, steps: int, found: list[ClassicPolicy]) -> None:
-        built, trained = bench.split(MOQLearning)
+        built, trained = bench.split(MOQLearning, epsilon_decay_steps=max(steps // 2, 1))
         agent = MOQLearning(env=bench.env, id=i, weights=weights, seed=job.seed + i, log=True, **built)
         found.append(bench.policy(_of_table(bench, agent, weights), _label(weights), weights, None))
         agent.train(time.time(), total_timesteps=steps, **trained)
@@ -198,6 +199,7 @@ def train_mp_moql(job: Job) -> Trained:
             MPMOQLearning,
             weight_selection_algo="ols",
             timesteps_per_iteration=max(job.total_timesteps // 10, 1),
+            epsilon_decay_steps=max(job.total_timesteps // 2, 1),
             num_eval_weights_for_front=2,
             num_eval_weights_for_eval=2,
             num_eval_episodes_for_front=CLAIM_EPISODES,
@@ -260,17 +262,10 @@ def _sweep(
     return tuple(found)
 
 
-def _vector_env(bench: Bench) -> Any:
-    """A batched environment of `NUM_ENVS`, or as many as the settings say."""
-    from mo_gymnasium.wrappers import vector
-
-    def make(i: int) -> AnyEnv:
-        return bench.watched(counted=True, seed=i)
-
-    batched: Any = vector.MOSyncVectorEnv  # type: ignore[attr-defined]  # its package names no exports
-    envs = batched([partial(make, i) for i in range(int(bench.own["num_envs"]))])
-    envs.spec = envs.envs[0].spec  # IPRO asks for its id
-    return envs
+def _vector_env(bench: Bench) -> MOSyncVectorEnv:
+    """A batched environment of `NUM_ENVS`, or as many as the settings say; under SAME_STEP, which NLMOPPO assumes."""
+    makers = [partial(bench.watched, counted=True, seed=i) for i in range(int(bench.own["num_envs"]))]
+    return MOSyncVectorEnv(makers, autoreset_mode="SameStep")
 
 
 def _accrued(bench: Bench, network: Any, gamma: float, preference: Any) -> PlayerMaker:

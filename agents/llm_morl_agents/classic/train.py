@@ -42,7 +42,8 @@ def train_classic(
         seed: Of everything. Equal arguments give equal results, with ``max_cpu_seconds=None``.
         env_kwargs: More for ``gym.make``: ``obs_mode``, ``k``, ``language_model``, ``difficulty``, ...
         algo_kwargs: Over the preset: keywords of the algorithm's constructor and of its ``train``, and ``weights`` of a
-            sweep, as the page of the algorithms says.
+            sweep. ``curvature`` bends the objectives that are learned on, see
+            `llm_morl_agents.classic.environments.Curved`: dents of a front come within reach of linear weights.
         preset: Of the algorithm's row; None takes ``"default"``.
         max_cpu_seconds: End of the training in CPU-seconds of this process.
         scaled: Whether objectives are learned on [0, 1], by their declared bounds. What is given back is as the task
@@ -62,12 +63,14 @@ def train_classic(
     if max_cpu_seconds is not None and not max_cpu_seconds > 0:
         raise ValueError(f"train_classic(max_cpu_seconds=) must be above 0 or None, got {max_cpu_seconds!r}")
     settings = row.settings(preset, algo_kwargs)
-    maker = Maker(env_id, view, dict(env_kwargs or {}), scaled)
+    curvature = float(settings.get("curvature", 0.0))
+    maker = Maker(env_id, view, dict(env_kwargs or {}), scaled, curvature)
     assert_supported(row, maker.make())
     train = row.load()
     rows = History(history)
     clock = Clock(total_timesteps, rows, max_cpu_seconds=max_cpu_seconds, progress=progress)
-    trained = train(Job(row, maker, total_timesteps, seed, settings, clock, rows, deterministic))
+    own = {name: value for name, value in settings.items() if name != "curvature"}
+    trained = train(Job(row, maker, total_timesteps, seed, own, clock, rows, deterministic))
     return ClassicResult(
         algo=algo,
         env_id=env_id,
