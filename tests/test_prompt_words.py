@@ -16,8 +16,9 @@ EASY = {"difficulty": "easy"}
 def parts(env, observation):
     layout = env.get_wrapper_attr("layout")
     assert len(observation) == layout.size
-    words, offsets = observation[-2 * layout.words : -layout.words], observation[-layout.words :]
-    return observation[: -2 * layout.words], words[offsets >= 0].astype(int), offsets[offsets >= 0].astype(int)
+    rest, words, offsets, echoes = np.split(observation, [layout.size - n * layout.words for n in (3, 2, 1)])
+    assert (echoes[offsets < 0] == 0).all()
+    return rest, words[offsets >= 0].astype(int), offsets[offsets >= 0].astype(int)
 
 
 def test_the_ids_stay_and_words_follow():
@@ -55,13 +56,13 @@ def test_words_change_with_the_prompt_alone():
     env = PromptWords(SkipForced(gym.make("ToolCall-MO-v0", **EASY)))
     first, _ = env.reset(options={"problem": 0, "split": "train"})
     then = env.step(int(np.flatnonzero(env.get_wrapper_attr("action_masks")())[0]))[0]
-    assert first[-128:].tolist() == then[-128:].tolist()
-    assert first[:-128].tolist() != then[:-128].tolist()
+    assert first[-192:].tolist() == then[-192:].tolist()
+    assert first[:-192].tolist() != then[:-192].tolist()
     then[:] = 7
     again, _ = env.reset(options={"problem": 0, "split": "train"})
     assert data_equivalence(first, again, exact=True)
     other, _ = env.reset(options={"problem": 1, "split": "train"})
-    assert first[-128:].tolist() != other[-128:].tolist()
+    assert first[-192:].tolist() != other[-192:].tolist()
 
 
 def test_long_prompts_lose_their_beginning():
@@ -69,7 +70,7 @@ def test_long_prompts_lose_their_beginning():
     long = PromptWords(gym.make("ToolCall-MO-v0", **EASY)).reset(options=options)[0]
     short = PromptWords(gym.make("ToolCall-MO-v0", **EASY), max_word_tokens=5).reset(options=options)[0]
     assert short[-5:].tolist() == long[-5:].tolist()
-    assert short[-10:-5].tolist() == long[-69:-64].tolist()
+    assert short[-15:-10].tolist() == long[-133:-128].tolist()
 
 
 def test_it_is_rebuilt_from_its_spec_and_pickled():

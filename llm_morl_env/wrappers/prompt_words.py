@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from llm_morl_env.wrappers.declared import declared
 
 #: Letters, digits and underscores, with single marks inside: ``set_light``, ``41.9``, ``e-mail``.
 _WORD = re.compile(r"\w+(?:[.\-'/@]\w+)*")
+_PART = re.compile(r"[_.\-'/@]")
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class TokenLayout:
     Args:
         prompt: P, entries of the prompt, right-aligned.
         response: R, entries of what was written so far.
-        words: S, entries of the prompt's words, right-aligned, and as many offsets after them; 0 without `PromptWords`.
+        words: S, entries of the prompt's words, right-aligned, then as many offsets, then as many echoes; 0 without
+            `PromptWords`.
         vocab_size: V.
         pad_id: The id that fills what is empty.
     """
@@ -40,7 +43,7 @@ class TokenLayout:
     @property
     def size(self) -> int:
         """Entries in all; what stands behind them (weights, say) is not of this layout."""
-        return self.prompt + self.response + 2 * self.words
+        return self.prompt + self.response + 3 * self.words
 
 
 class PromptWords(gym.ObservationWrapper[NDArray[np.float32], Any, Any], gym.utils.RecordConstructorArgs):
@@ -51,9 +54,11 @@ class PromptWords(gym.ObservationWrapper[NDArray[np.float32], Any, Any], gym.uti
     of every word before it can copy one. Here every word is also spelt as it is spelt elsewhere. It is a function of
     the prompt and the tokenizer alone: no parser of a task is involved, nothing is said about which word matters.
 
-    The observation is a float32 Box (P + R + 2 S,), floats for the sake of what may be appended (weights): the prompt's
-    and the response's ids as the token view has them, S ids of word tokens (right-aligned, the beginning is cut), and S
-    offsets: 0 for a word's first token, then 1, 2, ...; -1 for padding.
+    The observation is a float32 Box (P + R + 3 S,), floats for the sake of what may be appended (weights): the prompt's
+    and the response's ids as the token view has them; S ids of word tokens (right-aligned, the beginning is cut); S
+    offsets: 0 for a word's first token, then 1, 2, ...; -1 for padding; and S echoes: of a word that is made of several
+    by underscores or other marks, how many of these are words of the prompt themselves (``set_alarm`` in ``set_alarm(
+    hour:int) an alarm at 7``: 1), 0 for others.
 
     Args:
         env: A token view of a task of one turn, with ``obs_mode="ids"``.
@@ -70,9 +75,9 @@ class PromptWords(gym.ObservationWrapper[NDArray[np.float32], Any, Any], gym.uti
     >>> env = PromptWords(gym.make("llm_morl_env:ToolCall-MO-v0", difficulty="easy"), max_word_tokens=8)
     >>> observation, info = env.reset(options={"problem": 2, "split": "train"})
     >>> tokenizer = env.unwrapped.task.tokenizer
-    >>> [tokenizer.decode([int(token)]) for token in observation[-16:-8]]  # ... sunday at 17<answer>
+    >>> [tokenizer.decode([int(token)]) for token in observation[-24:-16]]  # ... sunday at 17<answer>
     ['un', 'day', 'at', '1', '7', 'an', 'sw', 'er']
-    >>> observation[-8:].astype(int).tolist()
+    >>> observation[-16:-8].astype(int).tolist()
     [1, 2, 0, 0, 1, 0, 1, 2]
     """
 
@@ -85,7 +90,7 @@ class PromptWords(gym.ObservationWrapper[NDArray[np.float32], Any, Any], gym.uti
         self._tokenizer: TextTokenizer = declared(env, "task").tokenizer
         highest = np.full(self.layout.size, self.layout.vocab_size - 1, np.float32)
         lowest = np.zeros(self.layout.size, np.float32)
-        lowest[-max_word_tokens:] = -1.0
+        lowest[-2 * max_word_tokens : -max_word_tokens] = -1.0
         self.observation_space = Box(lowest, highest, dtype=np.float32)
         self._seen: bytes = b""
         self._words: NDArray[np.float32] = np.empty(0, np.float32)
@@ -99,17 +104,28 @@ class PromptWords(gym.ObservationWrapper[NDArray[np.float32], Any, Any], gym.uti
         return np.concatenate([observation, self._words], dtype=np.float32)
 
     def _spell(self, prompt: str) -> NDArray[np.float32]:
-        """Word tokens and offsets, (2 S,)."""
-        size = self.layout.words
-        spelt = [self._tokenizer.encode(word) for word in _WORD.findall(prompt)]
-        ids = [token for word in spelt for token in word][-size:]
-        offsets = [offset for word in spelt for offset in range(len(word))][-size:]
-        out = np.full(2 * size, -1.0, np.float32)
-        out[:size] = self.layout.pad_id
-        if ids:
-            out[size - len(ids) : size] = ids
-            out[-len(ids) :] = offsets
-        return out
+        """Word tokens, offsets and echoes, (3 S,)."""
+        size, words = self.layout.words, _WORD.findall(prompt)
+        known = set(words)
+        rows = [
+            (token, offset, echoes(word, known))
+            for word in words
+            for offset, token in enumerate(self._tokenizer.encode(word))
+        ][-size:]
+        out = np.repeat(np.array([[self.layout.pad_id], [-1], [0]], np.float32), size, axis=1)  # (3, S)
+        if rows:
+            out[:, size - len(rows) :] = np.transpose(rows)
+        return out.reshape(-1)
+
+
+def echoes(word: str, known: AbstractSet[str]) -> int:
+    """How many of the parts of a word are known words; 0 for a word of one part.
+
+    >>> echoes("set_alarm", {"alarm", "an", "set_alarm"}), echoes("alarm", {"alarm"})
+    (1, 0)
+    """
+    parts = _PART.split(word)
+    return sum(part in known for part in parts) if len(parts) > 1 else 0
 
 
 def token_layout(env: gym.Env[Any, Any], who: str, *, words: int = 0) -> TokenLayout:

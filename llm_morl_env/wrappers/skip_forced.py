@@ -76,8 +76,8 @@ class SkipForced(gym.Wrapper[ObsType, ActType, ObsType, ActType], gym.utils.Reco
         """Take an action and the forced ones after it."""
         if self._ended is not None:
             observation, terminated, truncated, info = self._ended
-            paid, self._ended, self._owed = self._owed, None, np.zeros(self._reward_shape, np.float32)
-            return observation, paid, terminated, truncated, info
+            owed, self._ended, self._owed = self._owed, None, np.zeros(self._reward_shape, np.float32)
+            return observation, owed, terminated, truncated, info
         observation, reward, terminated, truncated, info = self.env.step(action)
         paid: Floats32 = self._owed + np.asarray(reward, np.float32)
         self._owed = np.zeros(self._reward_shape, np.float32)

@@ -1,6 +1,6 @@
 """Networks for Stable-Baselines3 that read token ids as tokens, not as numbers.
 
-This module imports Stable-Baselines3 and sb3-contrib; it is imported by `llm_morl_agents.classic.sb3` when it is needed.
+This module imports Stable-Baselines3 and sb3-contrib; `llm_morl_agents.classic.sb3` imports it when it is needed.
 
 Shapes: B observations, V vocabulary, P prompt, R response, S word tokens, D embedding, H hidden.
 """
@@ -13,13 +13,18 @@ from typing import Any
 import torch
 from gymnasium.spaces import Box
 from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
+from stable_baselines3.common.logger import KVWriter
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import Schedule
 from torch import Tensor, nn
 
+from llm_morl_agents.classic.recorder import History
 from llm_morl_env.wrappers.prompt_words import TokenLayout
 
 _RECENT = 4
+#: Embeddings are stored divided by it: a step of Adam, of one size for all parameters, moves them further.
+GAIN = 4.0
+_MARKS = (" ", '"', ",", ":", ".", "-", "{", "}", "[", "]", "<", "\n")
 
 
 class TokenFeatures(BaseFeaturesExtractor):
@@ -59,63 +64,76 @@ class CopyNetwork(BaseFeaturesExtractor):
     if the word's earlier tokens are just what was written last (so a copy that was begun can go on). In place of their
     mixture of two distributions the logits are added, which leaves a single softmax for the action mask.
 
-    The network begins with a preference (`COPY`, `GO_ON`, `NEW_WORD`) for words of the prompt over other words, for
-    going on with a copy, and for ending once one is complete; all of it is learnt further.
+    The network begins with preferences, all of which are learnt further: for words of the prompt (`COPY`) over other
+    words (`OTHER_WORD`), for going on with a copy (`GO_ON`) and ending once one is complete (`NEW_WORD`, `QUOTE`), for
+    the end of the prompt (`LATE`), and for words whose parts the prompt repeats (`ECHO`).
 
     Args:
         observation_space: Flat Box of at least ``layout.size`` entries, of `llm_morl_env.wrappers.PromptWords`.
         layout: Of the observation, with ``words`` above 0.
-        wordy: Whether each token's text has a letter or a digit, (V,).
+        texts: What each token adds to a text, V of them.
         dim: D.
         hidden: H.
 
     Returns:
-        Of `forward`: (B, V + H), logits and what the value network reads.
+        Of `forward`: (B, V + C), logits and what the value network reads: the state that they come from, and what
+        stands behind the layout.
     """
 
-    COPY = 4.0
-    GO_ON = 6.0
-    NEW_WORD = -4.0
+    COPY = 9.0
+    GO_ON = 12.0
+    NEW_WORD = -9.0
+    OTHER_WORD = -4.0
+    QUOTE = 3.0
+    LATE = 4.0
+    ECHO = 1.0
 
     def __init__(
-        self, observation_space: Box, layout: TokenLayout, wordy: Sequence[bool], dim: int = 32, hidden: int = 64
+        self, observation_space: Box, layout: TokenLayout, texts: Sequence[str], dim: int = 32, hidden: int = 64
     ) -> None:
         rest = observation_space.shape[0] - layout.size
-        super().__init__(observation_space, features_dim=layout.vocab_size + hidden)
+        context = hidden + (1 + _RECENT) * dim
+        super().__init__(observation_space, features_dim=layout.vocab_size + context + rest)
         self.layout, self.dim = layout, dim
         self.tokens = nn.Embedding(layout.vocab_size, dim)
         self.keys = nn.ModuleList([nn.Embedding(layout.vocab_size, dim) for _ in range(3)])
         self.trunk = nn.Sequential(
             nn.Linear((3 + _RECENT) * dim + 2 + rest, hidden), nn.Tanh(), nn.Linear(hidden, hidden), nn.Tanh()
         )
-        self.query = nn.Linear(hidden, dim)
-        self.flags = nn.Linear(hidden, 4)
-        self.generate = nn.Linear(hidden, layout.vocab_size)
+        self.query = nn.Linear(context, dim)
+        self.flags = nn.Linear(context, 5)
+        self.generate = nn.Linear(context, layout.vocab_size)
+        self.kinds: Tensor
+        self.register_buffer("kinds", text_features(texts))  # (V, F)
+        self.prefer = nn.Linear(context, self.kinds.shape[1])
         for table in (self.tokens, *self.keys):
-            nn.init.normal_(table.weight, std=0.3)
-        for layer in (self.flags, self.generate):
+            nn.init.normal_(table.weight, std=0.3 / GAIN)
+        for layer in (self.flags, self.generate, self.prefer):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
         with torch.no_grad():
-            self.flags.bias.copy_(torch.tensor([self.COPY, self.GO_ON, self.NEW_WORD, 2.0]))
-            self.generate.bias.copy_(-self.COPY * torch.tensor(list(wordy), dtype=torch.float32))
+            self.flags.bias.copy_(torch.tensor([self.COPY, self.GO_ON, self.NEW_WORD, self.LATE, self.ECHO]))
+            self.prefer.bias[0] = self.OTHER_WORD
+            self.prefer.bias[2] = self.QUOTE
 
     def forward(self, observations: Tensor) -> Tensor:
-        """Logits (B, V) and hidden state (B, H), side by side."""
+        """See above."""
         layout = self.layout
         ids = observations[:, : layout.prompt + layout.response + layout.words].long()
-        prompt, response, words = ids.split([layout.prompt, layout.response, layout.words], dim=1)
-        offsets = observations[:, layout.size - layout.words : layout.size].long()
+        prompt, response, words = torch.split(ids, [layout.prompt, layout.response, layout.words], dim=1)
+        offsets, echoes = observations[:, layout.size - 2 * layout.words : layout.size].chunk(2, dim=1)
         recent = recent_tokens(prompt, response, layout.pad_id, 8)
         begun, complete = copies_in_progress(words, offsets, recent)  # (B, S)
-        goes_on, is_word = begun & (offsets > 0), offsets >= 0
+        goes_on = begun & (offsets > 0)
+        last = self._embed(recent[:, -_RECENT:]).flatten(1)
+        asked = masked_mean(self._embed(words), offsets >= 0) * layout.words**0.5
         hidden = self.trunk(
             torch.cat(
                 [
-                    self.tokens(recent[:, -_RECENT:]).flatten(1),
-                    masked_mean(self.tokens(words), is_word),
-                    masked_mean(self.tokens(response), response != layout.pad_id),
-                    masked_mean(self.tokens(words), goes_on),
+                    last,
+                    asked,
+                    masked_mean(self._embed(response), response != layout.pad_id),
+                    masked_mean(self._embed(words), goes_on),
                     goes_on.any(1, keepdim=True).float(),
                     complete.any(1, keepdim=True).float(),
                     observations[:, layout.size :],
@@ -123,21 +141,27 @@ class CopyNetwork(BaseFeaturesExtractor):
                 dim=1,
             )
         )
+        context = torch.cat([hidden, last, asked], dim=1)
         before, after = words.roll(1, 1), words.roll(-1, 1)
-        keys = self.keys[0](words) + self.keys[1](before) + self.keys[2](after)  # (B, S, D)
-        scores = torch.einsum("bsd,bd->bs", keys, self.query(hidden)) / self.dim**0.5
-        copy, go_on, new_word, late = self.flags(hidden).unsqueeze(1).unbind(2)  # (B, 1) each
+        keys = GAIN * (self.keys[0](words) + self.keys[1](before) + self.keys[2](after))  # (B, S, D)
+        scores = torch.einsum("bsd,bd->bs", keys, self.query(context)) / self.dim**0.5
+        copy, go_on, new_word, late, echo = self.flags(context).unsqueeze(1).unbind(2)  # (B, 1) each
         started = torch.where(complete.any(1, keepdim=True), copy + new_word, copy)
         place = torch.arange(layout.words, device=words.device) / layout.words - 1.0
-        scores = scores + torch.where(offsets == 0, started + late * place, go_on)
+        scores = scores + torch.where(offsets == 0, started + late * place + echo * echoes, go_on)
         scores = scores.masked_fill(~(goes_on | (offsets == 0)), -torch.inf)
-        logits = self.generate(hidden)
+        logits = self.generate(context) + self.prefer(context) @ self.kinds.T
         best = torch.full_like(logits, -torch.inf).scatter_reduce(1, words, scores, "amax")
-        return torch.cat([logits + torch.where(best.isfinite(), best, 0.0), hidden], dim=1)
+        logits = logits + torch.where(best.isfinite(), best, 0.0)
+        return torch.cat([logits, context, observations[:, layout.size :]], dim=1)
+
+    def _embed(self, ids: Tensor) -> Tensor:
+        embedded: Tensor = GAIN * self.tokens(ids)
+        return embedded
 
 
 class CopyPolicy(MaskableActorCriticPolicy):
-    """A maskable policy whose logits are those of `CopyNetwork`; the value network is linear in its hidden state."""
+    """A maskable policy whose logits are those of `CopyNetwork`; the value network is a layer over its state."""
 
     def __init__(self, observation_space: Box, action_space: Any, lr_schedule: Schedule, **kwargs: Any) -> None:
         settings = {"features_extractor_class": CopyNetwork, "ortho_init": False, **kwargs}
@@ -146,18 +170,23 @@ class CopyPolicy(MaskableActorCriticPolicy):
     def _build(self, lr_schedule: Schedule) -> None:
         super()._build(lr_schedule)
         self.action_net = nn.Identity()
-        self.optimizer = self.optimizer_class(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
+        made: Any = self.optimizer_class  # SB3 says Optimizer, which has no learning rate
+        self.optimizer = made(self.parameters(), lr=lr_schedule(1), **self.optimizer_kwargs)
 
     def _build_mlp_extractor(self) -> None:
-        self.mlp_extractor = _Split(self.action_space.n, self.features_dim - self.action_space.n)
+        network: Any = self.features_extractor
+        logits = int(network.layout.vocab_size)
+        split: Any = _Split(logits, int(network.features_dim) - logits)
+        self.mlp_extractor = split
 
 
 class _Split(nn.Module):
-    """Logits to the actor, the hidden state to the critic."""
+    """Logits to the actor as they are, the rest to the critic through a layer."""
 
-    def __init__(self, logits: int, hidden: int) -> None:
+    def __init__(self, logits: int, state: int, hidden: int = 64) -> None:
         super().__init__()
         self.latent_dim_pi, self.latent_dim_vf = logits, hidden
+        self.critic = nn.Sequential(nn.Linear(state, hidden), nn.Tanh())
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         return self.forward_actor(features), self.forward_critic(features)
@@ -166,7 +195,8 @@ class _Split(nn.Module):
         return features[:, : self.latent_dim_pi]
 
     def forward_critic(self, features: Tensor) -> Tensor:
-        return features[:, self.latent_dim_pi :]
+        values: Tensor = self.critic(features[:, self.latent_dim_pi :])
+        return values
 
 
 def recent_tokens(prompt: Tensor, response: Tensor, pad_id: int, count: int) -> Tensor:
@@ -174,7 +204,8 @@ def recent_tokens(prompt: Tensor, response: Tensor, pad_id: int, count: int) -> 
     length = response.shape[1] - (response != pad_id).flip(1).long().argmax(1)
     length = torch.where((response != pad_id).any(1), length, 0)
     steps = torch.arange(-count, 0, device=response.device)
-    return torch.cat([prompt, response], dim=1).gather(1, prompt.shape[1] + length[:, None] + steps)
+    padded = torch.cat([prompt.new_full((len(prompt), count), pad_id), prompt, response], dim=1)
+    return padded.gather(1, count + prompt.shape[1] + length[:, None] + steps)
 
 
 def copies_in_progress(words: Tensor, offsets: Tensor, recent: Tensor) -> tuple[Tensor, Tensor]:
@@ -212,3 +243,34 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean over the second axis of (B, S, D) where ``mask`` (B, S) holds; 0 where it nowhere does."""
     kept = mask.unsqueeze(2).to(values.dtype)
     return (values * kept).sum(1) / kept.sum(1).clamp(min=1.0)
+
+
+def text_features(texts: Sequence[str]) -> Tensor:
+    """What kind of text each token is, (V, F), 0 or 1: wordy, numeric, begins with a quote, or has one of `_MARKS`.
+
+    >>> text_features(["red", '":4', ', "']).tolist()[1][:5]
+    [1.0, 1.0, 1.0, 0.0, 1.0]
+    """
+    rows = [
+        [any(map(str.isalnum, text)), any(map(str.isdigit, text)), text[:1] == '"', *(mark in text for mark in _MARKS)]
+        for text in texts
+    ]
+    return torch.tensor(rows, dtype=torch.float32)
+
+
+class HistoryWriter(KVWriter):
+    """Writes what an algorithm logs into the history of the training.
+
+    Args:
+        history: Gets a row ``{"kind": "algorithm", "global_step": ..., ...}`` of every dump.
+    """
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+
+    def write(self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0) -> None:
+        """Add a row."""
+        self._history.add({"kind": "algorithm", "global_step": step, **key_values})
+
+    def close(self) -> None:
+        """Nothing to close."""

@@ -1,0 +1,325 @@
+"""``llm-morl classic``: classic multi-objective algorithms on a view of a language task."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from llm_morl_agents.experiments.config import Pairs
+from llm_morl_agents.experiments.errors import UserError, user_errors
+
+if TYPE_CHECKING:
+    from llm_morl_agents.classic import ClassicProgress, ClassicResult
+    from llm_morl_agents.fronts.record import FrontRecord
+
+_DESCRIPTION = """Train classic multi-objective algorithms on a language task, and evaluate their fronts anew.
+
+A view makes the task small enough for them: index (a step picks one of the k best tokens), choice (one step picks one
+of k answers) or token (the whole vocabulary; only for masked algorithms, or tasks of a few letters).
+
+Writes OUT/ALGO-seedN/: run.json (the options), history.jsonl (the training), front.json and returns.csv (claims of the
+algorithm beside the evaluation on held-out problems; `llm-morl front --from OUT` reads them). Finished runs are skipped
+when the command is given again; Ctrl-C keeps them and drops the run in progress.
+
+With pip install 'llm-morl-env[classic]': pcn lcn envelope gpi_ls morld ipro nlmoppo eupg moql mp_moql pql
+With pip install 'llm-morl-env[sb3]': sb3_ppo sb3_a2c sb3_dqn maskable_ppo maskable_ppo_conditioned
+
+Examples:
+  llm-morl classic --env DentFront-MO-v0 --algo pcn envelope --view token --env-kwargs obs_mode=onehot --seeds 3
+  llm-morl classic --env ToolCall-MO-v0 --algo envelope gpi_ls sb3_ppo --view index --max-cpu-seconds 120
+  llm-morl classic --algo maskable_ppo_conditioned --view token --env-kwargs difficulty=easy --steps 1000000 \\
+      --max-cpu-seconds 60"""
+
+#: Seconds between lines where there is no terminal.
+LINE_SECONDS = 5.0
+#: Columns of the table where there is no terminal.
+WIDTH = 120
+RUN, HISTORY = "run.json", "history.jsonl"
+
+
+@dataclass(frozen=True)
+class ClassicOptions:
+    """What is trained, and how it is evaluated.
+
+    Args:
+        env: Id of the environment.
+        algo: Algorithms by name.
+        view: index, choice or token.
+        env_kwargs: Further arguments of the environment, as NAME=VALUE: difficulty, obs_mode, k, language_model, ...
+        algo_kwargs: Settings over the algorithm's preset, as NAME=VALUE; every algorithm of the call gets them.
+        preset: Of the algorithms' settings; their default otherwise.
+        seeds: Runs of each algorithm, with the seeds 0, 1, ...
+        steps: Steps of the training environment, for each run.
+        max_cpu_seconds: End of each training in CPU time; without it, steps alone end it.
+        eval_problems: Problems of the evaluation: the first ones of its split.
+        eval_split: Of the task.
+        out: Folder of the runs.
+        overwrite: Train runs again that are there already.
+    """
+
+    env: str = "ToolCall-MO-v0"
+    algo: tuple[str, ...] = ("maskable_ppo_conditioned",)
+    view: str = "index"
+    env_kwargs: Pairs = field(default_factory=dict)
+    algo_kwargs: Pairs = field(default_factory=dict)
+    preset: str | None = None
+    seeds: int = 1
+    steps: int = 20_000
+    max_cpu_seconds: float | None = None
+    eval_problems: int = 128
+    eval_split: str = "eval"
+    out: Path = Path("runs/classic")
+    overwrite: bool = False
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training.
+
+    Args:
+        algo: Algorithm.
+        seed: Of everything.
+        options: Of the call.
+    """
+
+    algo: str
+    seed: int
+    options: ClassicOptions
+
+    @property
+    def name(self) -> str:
+        """For folders and lines."""
+        return f"{self.algo}-seed{self.seed}"
+
+    @property
+    def folder(self) -> Path:
+        """Where its files are."""
+        return self.options.out / self.name
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """What makes its results what they are, as JSON gives it back."""
+        told = {k: v for k, v in asdict(self.options).items() if k not in ("algo", "seeds", "out", "overwrite")}
+        plain: dict[str, Any] = json.loads(json.dumps({"algo": self.algo, "seed": self.seed, **told}))
+        return plain
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; returns the exit status: 1 where an algorithm could not be trained."""
+    options = tyro.cli(ClassicOptions, args=arguments, prog="llm-morl classic", description=_DESCRIPTION)
+    from llm_morl_agents.fronts.record import FRONT, read_record
+
+    console, failed = Console(), False
+    if not console.is_terminal:
+        console = Console(width=WIDTH)
+    check_options(options)
+    records: list[FrontRecord] = []
+    with user_errors():
+        refused = refusals(options)
+    for algo, reason in refused.items():
+        _say(console, f"{algo}: {reason}", style="bold red")
+    for run in (Run(a, s, options) for s in range(options.seeds) for a in options.algo if a not in refused):
+        if (run.folder / FRONT).exists() and not options.overwrite:
+            check_same(run)
+            records.append(read_record(run.folder))
+            _say(console, f"{run.name}: finished before, skipped")
+            continue
+        try:
+            result = train(run, console)
+        except (ValueError, TypeError, ImportError) as error:
+            _say(console, f"{run.name}: {error}", style="bold red")
+            failed = True
+            continue
+        if result.stopped == "interrupt":
+            shutil.rmtree(run.folder)
+            _say(console, f"interrupted in {run.name}; finished runs are kept, the same command continues after them")
+            _show(console, records)
+            return 130
+        if not result.policies:
+            _say(console, f"{run.name}: no policy after {result.steps} steps; give it more", style="bold red")
+            failed = True
+            continue
+        with console.status(f"{run.name}: evaluating {len(result.policies)} policies"):
+            records.append(evaluated(run, result))
+    _show(console, records)
+    _say(console, f"\n{options.out}")
+    return 1 if failed or refused else 0
+
+
+def check_options(options: ClassicOptions) -> None:
+    """Refuse numbers out of range and names that are unknown.
+
+    Raises:
+        UserError: If there is one.
+    """
+    from llm_morl_agents.classic import ALGORITHMS
+
+    for name in ("seeds", "steps", "eval_problems"):
+        if getattr(options, name) < 1:
+            raise UserError(f"{name} must be at least 1, got {getattr(options, name)}")
+    if options.max_cpu_seconds is not None and not options.max_cpu_seconds > 0:
+        raise UserError(f"max_cpu_seconds must be above 0, got {options.max_cpu_seconds}")
+    unknown = [name for name in options.algo if name not in ALGORITHMS]
+    if unknown or not options.algo:
+        raise UserError(f"algo: unknown {unknown}; known are {', '.join(ALGORITHMS)}")
+    if len(set(options.algo)) < len(options.algo):
+        raise UserError(f"algo: each algorithm once, got {' '.join(options.algo)}")
+
+
+def refusals(options: ClassicOptions) -> dict[str, str]:
+    """Why algorithms cannot be trained on the view, by algorithm.
+
+    Raises:
+        ValueError: If the environment cannot be made.
+    """
+    import gymnasium as gym
+
+    import llm_morl_env
+    from llm_morl_agents.classic import assert_supported
+
+    llm_morl_env.register()
+    env = gym.make(options.env, view=options.view, **options.env_kwargs)
+    found = {}
+    for algo in options.algo:
+        try:
+            assert_supported(algo, env)
+        except ValueError as error:
+            found[algo] = str(error)
+    return found
+
+
+def check_same(run: Run) -> None:
+    """Refuse to take a run of other options for this one.
+
+    Raises:
+        UserError: If the options that it was made with differ, or cannot be read.
+    """
+    with user_errors():
+        before = json.loads((run.folder / RUN).read_text(encoding="utf-8"))
+    changed = sorted(name for name in {*before, *run.plain} if before.get(name) != run.plain.get(name))
+    if changed:
+        name = changed[0]
+        raise UserError(
+            f"{run.folder} was made with {name}={before.get(name)!r}, not {run.plain.get(name)!r}: "
+            "give another --out, or --overwrite"
+        )
+
+
+def train(run: Run, console: Console) -> ClassicResult:
+    """Train one run, with a line of progress.
+
+    Raises:
+        ImportError: If its library is not installed.
+        ValueError: If it cannot be trained on the view, or a setting is wrong.
+    """
+    from llm_morl_agents.classic import train_classic
+
+    options = run.options
+    if run.folder.exists():
+        shutil.rmtree(run.folder)
+    run.folder.mkdir(parents=True)
+    (run.folder / RUN).write_text(json.dumps(run.plain, indent=1) + "\n", encoding="utf-8")
+    with _progress(console, run.name) as shown:
+        return train_classic(
+            run.algo,
+            options.env,
+            view=options.view,
+            total_timesteps=options.steps,
+            seed=run.seed,
+            env_kwargs=options.env_kwargs,
+            algo_kwargs=options.algo_kwargs,
+            preset=options.preset,
+            max_cpu_seconds=options.max_cpu_seconds,
+            history=run.folder / HISTORY,
+            progress=shown,
+        )
+
+
+def evaluated(run: Run, result: ClassicResult) -> FrontRecord:
+    """The run's front on held-out problems, written into its folder."""
+    from llm_morl_agents.fronts.evaluation import evaluate_front
+    from llm_morl_agents.fronts.record import FrontRecord, write_record
+
+    options = run.options
+    evaluation = evaluate_front(
+        result.policies,
+        options.env,
+        n_episodes=options.eval_problems,
+        split=options.eval_split,
+        env_kwargs=options.env_kwargs,
+    )
+    record = FrontRecord(
+        method=run.algo,
+        kind="classic",
+        env_id=options.env,
+        env_kwargs=options.env_kwargs,
+        view=options.view,
+        seed=run.seed,
+        steps=result.steps,
+        cpu_seconds=result.cpu_seconds,
+        evaluation=evaluation,
+    )
+    write_record(record, run.folder)
+    return record
+
+
+@contextlib.contextmanager
+def _progress(console: Console, name: str) -> Iterator[Callable[[ClassicProgress], None]]:
+    """A line that changes on a terminal, else a line now and then."""
+    said = 0.0
+
+    def described(row: ClassicProgress) -> str:
+        mean = "" if row.mean_return is None else "  return " + " ".join(f"{value:.3f}" for value in row.mean_return)
+        return f"{name}  {row.steps:,}/{row.total_timesteps:,} steps  {row.cpu_seconds:.0f} CPU-s{mean}"
+
+    if console.is_terminal:
+        with console.status(name) as status:
+            yield lambda row: status.update(described(row))
+        return
+
+    def line(row: ClassicProgress) -> None:
+        nonlocal said
+        if time.monotonic() - said > LINE_SECONDS:
+            said = time.monotonic()
+            print(described(row), flush=True)
+
+    yield line
+
+
+def _show(console: Console, records: Sequence[FrontRecord]) -> None:
+    if not records:
+        return
+    about = records[0].evaluation
+    table = Table(title=f"{records[0].env_id}, {len(about.problems)} problems of {about.split}, objectives on [0, 1]")
+    for name in ("algorithm", "seed", "policies", "claimed\nhypervolume", "hypervolume", "expected\nutility"):
+        table.add_column(name, justify="left" if name == "algorithm" else "right")
+    for name in ("steps", "CPU-s"):
+        table.add_column(name, justify="right")
+    for record in sorted(records, key=lambda record: (record.method, record.seed)):
+        evaluation = record.evaluation
+        claimed = evaluation.claimed_hypervolume
+        measured = [evaluation.measures[name] for name in ("hypervolume", "expected_utility")]
+        table.add_row(
+            record.method,
+            str(record.seed),
+            str(len(evaluation.labels)),
+            "" if claimed is None else f"{claimed:.3f}",
+            *(f"{m.value:.3f} [{m.low:.3f}, {m.high:.3f}]" for m in measured),
+            "" if record.steps is None else f"{record.steps:,}",
+            "" if record.cpu_seconds is None else f"{record.cpu_seconds:.0f}",
+        )
+    console.print(table)
+
+
+def _say(console: Console, line: str, style: str | None = None) -> None:
+    console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,109 @@
+"""``llm-morl classic``: runs that are kept, skipped, refused and interrupted."""
+
+import json
+import signal
+
+import pytest
+
+from llm_morl_agents.cli import main
+from llm_morl_agents.commands import classic
+from llm_morl_agents.experiments.errors import UserError
+from llm_morl_agents.fronts.record import find_records, read_record
+
+pytest.importorskip("sb3_contrib")
+pytestmark = pytest.mark.sb3
+
+DENT = ["--env", "DentFront-MO-v0", "--view", "token", "--env-kwargs", "obs_mode=onehot", "--eval-problems", "32"]
+SMALL = ["--algo-kwargs", "n_envs=2", "n_steps=16", "batch_size=32", "n_epochs=1"]
+
+
+def arguments(out, *more, algos=("maskable_ppo",), steps=64):
+    return ["classic", *DENT, "--algo", *algos, "--steps", str(steps), "--out", str(out), *SMALL, *more]
+
+
+def test_runs_are_evaluated_kept_and_skipped(tmp_path, capsys, monkeypatch):
+    assert main(arguments(tmp_path, "--seeds", "2")) == 0
+    folders = [folder.name for folder in find_records(tmp_path)]
+    assert folders == ["maskable_ppo-seed0", "maskable_ppo-seed1"]
+    record = read_record(tmp_path / folders[1])
+    assert (record.method, record.kind, record.view, record.seed) == ("maskable_ppo", "classic", "token", 1)
+    assert record.steps >= 64
+    assert record.cpu_seconds > 0
+    assert record.evaluation.returns.shape == (5, 1, 32, 2)
+    rows = [json.loads(line) for line in (tmp_path / folders[0] / "history.jsonl").read_text().splitlines()]
+    assert {"progress", "algorithm"} <= {row["kind"] for row in rows}
+    shown = capsys.readouterr().out
+    assert "hypervolume" in shown
+    assert str(tmp_path) in shown.replace("\n", "")
+
+    monkeypatch.setattr(classic, "train", None)  # nothing is trained again
+    assert main(arguments(tmp_path, "--seeds", "2")) == 0
+    assert "maskable_ppo-seed1: finished before, skipped" in capsys.readouterr().out
+
+
+def test_finished_runs_of_other_options_are_not_taken_for_these(tmp_path, capsys):
+    assert main(arguments(tmp_path)) == 0
+    first = read_record(tmp_path / "maskable_ppo-seed0").steps
+    assert main(arguments(tmp_path, steps=400)) == 2
+    assert "was made with steps=64, not 400: give another --out, or --overwrite" in capsys.readouterr().err
+    assert main(arguments(tmp_path, "--overwrite", steps=400)) == 0
+    assert read_record(tmp_path / "maskable_ppo-seed0").steps > first
+
+
+def test_an_unsupported_algorithm_is_one_line_and_the_others_run(tmp_path, capsys):
+    assert main(arguments(tmp_path, "--env", "ContextFront-MO-v0", algos=("pql", "maskable_ppo"))) == 1
+    shown = capsys.readouterr().out
+    assert [line for line in shown.splitlines() if line.startswith("pql:")] == [
+        line for line in shown.splitlines() if "every episode must begin in the same state" in line
+    ]
+    assert [folder.name for folder in find_records(tmp_path)] == ["maskable_ppo-seed0"]
+
+
+def test_a_wrong_setting_is_one_line(tmp_path, capsys):
+    assert main([*arguments(tmp_path), "n_step=3"]) == 1
+    assert "maskable_ppo-seed0: algo_kwargs of 'maskable_ppo': unknown ['n_step']" in capsys.readouterr().out
+    assert find_records(tmp_path) == []
+
+
+def test_an_interruption_keeps_finished_runs(tmp_path, capsys, monkeypatch):
+    trained, original = [], classic.train
+
+    def train(run, console):
+        trained.append(run.name)
+        if run.seed == 1:  # interrupted from within its environment
+            from llm_morl_agents.classic.environments import Watched
+
+            step = Watched.step
+            monkeypatch.setattr(Watched, "step", lambda self, a: (signal.raise_signal(signal.SIGINT), step(self, a))[1])
+        return original(run, console)
+
+    monkeypatch.setattr(classic, "train", train)
+    assert main(arguments(tmp_path, "--seeds", "3", steps=200)) == 130
+    assert trained == ["maskable_ppo-seed0", "maskable_ppo-seed1"]
+    assert "interrupted in maskable_ppo-seed1" in capsys.readouterr().out
+    assert [path.name for path in tmp_path.iterdir()] == ["maskable_ppo-seed0"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["--steps", "0"], "steps must be at least 1, got 0"),
+        (["--max-cpu-seconds", "0"], "max_cpu_seconds must be above 0, got 0.0"),
+        (["--algo", "pnc"], r"algo: unknown \['pnc'\]; known are pcn"),
+        (["--algo", "pcn", "pcn"], "algo: each algorithm once, got pcn pcn"),
+        (["--view", "picture"], "view must be one of"),
+        (["--env", "NoSuch-MO-v0"], "NoSuch-MO"),
+    ],
+)
+def test_mistakes_are_told(wrong, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        classic.main([*wrong, "--out", str(tmp_path)])
+
+
+def test_help_teaches(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["classic", "--help"])
+    assert ended.value.code == 0
+    shown = capsys.readouterr().out
+    for word in ("--max-cpu-seconds", "index", "envelope", "maskable_ppo_conditioned", "llm-morl front"):
+        assert word in shown
