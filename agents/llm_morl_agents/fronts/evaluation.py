@@ -22,6 +22,7 @@ from llm_morl_agents.experiments.statistics import LEVEL, scaled
 from llm_morl_agents.fronts.measures import RESAMPLES, Measured, mean_vectors, measure, resampled_shares, serving
 from llm_morl_agents.fronts.policy import FrontPolicy
 from llm_morl_env.metrics import below_reference, hypervolume, nondominated
+from llm_morl_env.registration import VIEW_KEYWORDS
 from llm_morl_env.task import Task
 from llm_morl_env.wrappers.declared import declared, return_box
 
@@ -36,9 +37,7 @@ WEIGHTS = 21
 #: How far a return may leave its declared bounds, relative to their distance: float32 that are added up.
 RETURN_TOLERANCE = 1e-4
 #: Arguments of an environment that change how a task is shown, not what it is.
-VIEW_ARGUMENTS = frozenset(
-    {"view", "render_mode", "obs_mode", "language_model", "k", "ranking", "candidates", "n_problems", "autoreset_mode"}
-)
+VIEW_ARGUMENTS = frozenset({"view", "render_mode", "autoreset_mode", "group_size"}).union(*VIEW_KEYWORDS.values())
 
 
 @dataclass(frozen=True, eq=False)
