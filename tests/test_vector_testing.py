@@ -9,7 +9,7 @@ from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
-from llm_morl_env.registration import IDS, make_task
+from llm_morl_env.registration import DIALOGUE_VECTOR_VIEWS, IDS, VECTOR_VIEWS, make_task
 from llm_morl_env.testing import VECTOR_RULES, ConformanceError, check_mo_vector_env
 
 ROWS = 3
@@ -242,3 +242,20 @@ def test_every_batched_text_environment_of_this_package_passes(env_id: str) -> N
                 ),
                 n_steps=8,
             )
+
+
+def stepped_views(env_id: str) -> list[str]:
+    """Batched views whose rows are environments of their own."""
+    table = VECTOR_VIEWS if make_task(IDS[env_id]).dialogue is None else DIALOGUE_VECTOR_VIEWS
+    return [view for view in table if view != "text"]
+
+
+@pytest.mark.parametrize(("env_id", "view"), [(env_id, view) for env_id in IDS for view in stepped_views(env_id)])
+def test_every_batch_of_single_environments_of_this_package_passes(env_id: str, view: str) -> None:
+    short = env_id == "DentFront-MO-v0"  # episodes end within a few steps
+    for mode in ("NextStep", "SameStep", "Disabled") if short else ("NextStep",):
+        check_mo_vector_env(
+            lambda mode=mode: gym.make_vec(env_id, num_envs=3, view=view, autoreset_mode=mode),
+            make_single=lambda: gym.make(env_id, view=view),
+            n_steps=20 if short else 6,
+        )

@@ -231,7 +231,9 @@ def _sampled(env: Any, info: Any) -> Any:
     if masks is None:
         return actions
     first = int(env.single_action_space.start)
-    return np.array([first + row.nonzero()[0][a % max(1, row.sum())] for row, a in zip(masks, actions, strict=True)])
+    valid = [row.nonzero()[0] for row in masks]  # none of rows that the info does not speak of
+    pairs = zip(valid, actions, strict=True)
+    return np.array([first + allowed[a % len(allowed)] if len(allowed) else a for allowed, a in pairs])
 
 
 #: In the order in which they are checked.
