@@ -183,7 +183,7 @@ TEXTS = ("", "a", "b", '"', "c", ".")
 
 
 def observation(response, words=(1, 2, 4), offsets=(0, 1, 0)):
-    return torch.tensor([[0, 1, 2, 4, *response, *words, *offsets, 0, 0, 0]], dtype=torch.float32)
+    return torch.tensor([[0, 1, 2, 4, *response, *words, *offsets, *[0] * 6]], dtype=torch.float32)
 
 
 def test_the_copy_network_prefers_to_go_on_with_a_copy():

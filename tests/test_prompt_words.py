@@ -16,7 +16,8 @@ EASY = {"difficulty": "easy"}
 def parts(env, observation):
     layout = env.get_wrapper_attr("layout")
     assert len(observation) == layout.size
-    rest, words, offsets, echoes = np.split(observation, [layout.size - n * layout.words for n in (3, 2, 1)])
+    rest, words, offsets, echoes, spoken = np.split(observation, [layout.size - n * layout.words for n in (4, 3, 2, 1)])
+    assert set(spoken.tolist()) <= {0.0, 1.0}
     assert (echoes[offsets < 0] == 0).all()
     return rest, words[offsets >= 0].astype(int), offsets[offsets >= 0].astype(int)
 
@@ -56,13 +57,13 @@ def test_words_change_with_the_prompt_alone():
     env = PromptWords(SkipForced(gym.make("ToolCall-MO-v0", **EASY)))
     first, _ = env.reset(options={"problem": 0, "split": "train"})
     then = env.step(int(np.flatnonzero(env.get_wrapper_attr("action_masks")())[0]))[0]
-    assert first[-192:].tolist() == then[-192:].tolist()
-    assert first[:-192].tolist() != then[:-192].tolist()
+    assert first[-256:].tolist() == then[-256:].tolist()
+    assert first[:-256].tolist() != then[:-256].tolist()
     then[:] = 7
     again, _ = env.reset(options={"problem": 0, "split": "train"})
     assert data_equivalence(first, again, exact=True)
     other, _ = env.reset(options={"problem": 1, "split": "train"})
-    assert first[-192:].tolist() != other[-192:].tolist()
+    assert first[-256:].tolist() != other[-256:].tolist()
 
 
 def test_long_prompts_lose_their_beginning():
@@ -70,7 +71,7 @@ def test_long_prompts_lose_their_beginning():
     long = PromptWords(gym.make("ToolCall-MO-v0", **EASY)).reset(options=options)[0]
     short = PromptWords(gym.make("ToolCall-MO-v0", **EASY), max_word_tokens=5).reset(options=options)[0]
     assert short[-5:].tolist() == long[-5:].tolist()
-    assert short[-15:-10].tolist() == long[-133:-128].tolist()
+    assert short[-20:-15].tolist() == long[-197:-192].tolist()
 
 
 def test_it_is_rebuilt_from_its_spec_and_pickled():

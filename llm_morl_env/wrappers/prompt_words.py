@@ -28,8 +28,8 @@ class TokenLayout:
     Args:
         prompt: P, entries of the prompt, right-aligned.
         response: R, entries of what was written so far.
-        words: S, entries of the prompt's words, right-aligned, then as many offsets, then as many echoes; 0 without
-            `PromptWords`.
+        words: S, entries of the prompt's words, right-aligned, then as many offsets, echoes and marks of what is
+            spoken; 0 without `PromptWords`.
         vocab_size: V.
         pad_id: The id that fills what is empty.
     """
@@ -43,7 +43,7 @@ class TokenLayout:
     @property
     def size(self) -> int:
         """Entries in all; what stands behind them (weights, say) is not of this layout."""
-        return self.prompt + self.response + 3 * self.words
+        return self.prompt + self.response + 4 * self.words
 
 
 class PromptWords(gym.ObservationWrapper[NDArray[np.float32], Any, Any], gym.utils.RecordConstructorArgs):
@@ -54,11 +54,12 @@ class PromptWords(gym.ObservationWrapper[NDArray[np.float32], Any, Any], gym.uti
     of every word before it can copy one. Here every word is also spelt as it is spelt elsewhere. It is a function of
     the prompt and the tokenizer alone: no parser of a task is involved, nothing is said about which word matters.
 
-    The observation is a float32 Box (P + R + 3 S,), floats for the sake of what may be appended (weights): the prompt's
+    The observation is a float32 Box (P + R + 4 S,), floats for the sake of what may be appended (weights): the prompt's
     and the response's ids as the token view has them; S ids of word tokens (right-aligned, the beginning is cut); S
-    offsets: 0 for a word's first token, then 1, 2, ...; -1 for padding; and S echoes: of a word that is made of several
+    offsets: 0 for a word's first token, then 1, 2, ...; -1 for padding; S echoes: of a word that is made of several
     by underscores or other marks, how many of these are words of the prompt themselves (``set_alarm`` in ``set_alarm(
-    hour:int) an alarm at 7``: 1), 0 for others.
+    hour:int) an alarm at 7``: 1), 0 for others; and S marks: 1 for a word behind white space, as in a sentence, 0 for
+    one behind another mark, as in ``hour:int``.
 
     Args:
         env: A token view of a task of one turn, with ``obs_mode="ids"``.
@@ -75,9 +76,9 @@ class PromptWords(gym.ObservationWrapper[NDArray[np.float32], Any, Any], gym.uti
     >>> env = PromptWords(gym.make("llm_morl_env:ToolCall-MO-v0", difficulty="easy"), max_word_tokens=8)
     >>> observation, info = env.reset(options={"problem": 2, "split": "train"})
     >>> tokenizer = env.unwrapped.task.tokenizer
-    >>> [tokenizer.decode([int(token)]) for token in observation[-24:-16]]  # ... sunday at 17<answer>
+    >>> [tokenizer.decode([int(token)]) for token in observation[-32:-24]]  # ... sunday at 17<answer>
     ['un', 'day', 'at', '1', '7', 'an', 'sw', 'er']
-    >>> observation[-16:-8].astype(int).tolist()
+    >>> observation[-24:-16].astype(int).tolist()
     [1, 2, 0, 0, 1, 0, 1, 2]
     """
 
@@ -90,7 +91,7 @@ class PromptWords(gym.ObservationWrapper[NDArray[np.float32], Any, Any], gym.uti
         self._tokenizer: TextTokenizer = declared(env, "task").tokenizer
         highest = np.full(self.layout.size, self.layout.vocab_size - 1, np.float32)
         lowest = np.zeros(self.layout.size, np.float32)
-        lowest[-2 * max_word_tokens : -max_word_tokens] = -1.0
+        lowest[-3 * max_word_tokens : -2 * max_word_tokens] = -1.0
         self.observation_space = Box(lowest, highest, dtype=np.float32)
         self._seen: bytes = b""
         self._words: NDArray[np.float32] = np.empty(0, np.float32)
@@ -104,17 +105,17 @@ class PromptWords(gym.ObservationWrapper[NDArray[np.float32], Any, Any], gym.uti
         return np.concatenate([observation, self._words], dtype=np.float32)
 
     def _spell(self, prompt: str) -> NDArray[np.float32]:
-        """Word tokens, offsets and echoes, (3 S,)."""
-        size, words = self.layout.words, _WORD.findall(prompt)
-        known = set(words)
+        """Word tokens, offsets, echoes and marks, (4 S,)."""
+        size, words = self.layout.words, list(_WORD.finditer(prompt))
+        known = {word.group() for word in words}
         rows = [
-            (token, offset, echoes(word, known))
+            (token, offset, echoes(word.group(), known), prompt[: word.start()][-1:].isspace())
             for word in words
-            for offset, token in enumerate(self._tokenizer.encode(word))
+            for offset, token in enumerate(self._tokenizer.encode(word.group()))
         ][-size:]
-        out = np.repeat(np.array([[self.layout.pad_id], [-1], [0]], np.float32), size, axis=1)  # (3, S)
+        out = np.repeat(np.array([[self.layout.pad_id], [-1], [0], [0]], np.float32), size, axis=1)  # (4, S)
         if rows:
-            out[:, size - len(rows) :] = np.transpose(rows)
+            out[:, size - len(rows) :] = np.array(rows, np.float32).T
         return out.reshape(-1)
 
 

@@ -66,7 +66,8 @@ class CopyNetwork(BaseFeaturesExtractor):
 
     The network begins with preferences, all of which are learnt further: for words of the prompt (`COPY`) over other
     words (`OTHER_WORD`), for going on with a copy (`GO_ON`) and ending once one is complete (`NEW_WORD`, `QUOTE`), for
-    the end of the prompt (`LATE`), and for words whose parts the prompt repeats (`ECHO`).
+    the end of the prompt (`LATE`), for words whose parts the prompt repeats (`ECHO`), and for words of sentences
+    (`SAID`).
 
     Args:
         observation_space: Flat Box of at least ``layout.size`` entries, of `llm_morl_env.wrappers.PromptWords`.
@@ -80,13 +81,14 @@ class CopyNetwork(BaseFeaturesExtractor):
         stands behind the layout.
     """
 
-    COPY = 9.0
+    COPY = 7.0
     GO_ON = 12.0
-    NEW_WORD = -9.0
+    NEW_WORD = -10.0
     OTHER_WORD = -4.0
     QUOTE = 3.0
-    LATE = 4.0
+    LATE = 2.0
     ECHO = 1.0
+    SAID = 3.0
 
     def __init__(
         self, observation_space: Box, layout: TokenLayout, texts: Sequence[str], dim: int = 32, hidden: int = 64
@@ -101,7 +103,7 @@ class CopyNetwork(BaseFeaturesExtractor):
             nn.Linear((3 + _RECENT) * dim + 2 + rest, hidden), nn.Tanh(), nn.Linear(hidden, hidden), nn.Tanh()
         )
         self.query = nn.Linear(context, dim)
-        self.flags = nn.Linear(context, 5)
+        self.flags = nn.Linear(context, 6)
         self.generate = nn.Linear(context, layout.vocab_size)
         self.kinds: Tensor
         self.register_buffer("kinds", text_features(texts))  # (V, F)
@@ -112,7 +114,7 @@ class CopyNetwork(BaseFeaturesExtractor):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
         with torch.no_grad():
-            self.flags.bias.copy_(torch.tensor([self.COPY, self.GO_ON, self.NEW_WORD, self.LATE, self.ECHO]))
+            self.flags.bias.copy_(torch.tensor([self.COPY, self.GO_ON, self.NEW_WORD, self.LATE, self.ECHO, self.SAID]))
             self.prefer.bias[0] = self.OTHER_WORD
             self.prefer.bias[2] = self.QUOTE
 
@@ -121,7 +123,7 @@ class CopyNetwork(BaseFeaturesExtractor):
         layout = self.layout
         ids = observations[:, : layout.prompt + layout.response + layout.words].long()
         prompt, response, words = torch.split(ids, [layout.prompt, layout.response, layout.words], dim=1)
-        offsets, echoes = observations[:, layout.size - 2 * layout.words : layout.size].chunk(2, dim=1)
+        offsets, echoes, spoken = observations[:, layout.size - 3 * layout.words : layout.size].chunk(3, dim=1)
         recent = recent_tokens(prompt, response, layout.pad_id, 8)
         begun, complete = copies_in_progress(words, offsets, recent)  # (B, S)
         goes_on = begun & (offsets > 0)
@@ -145,10 +147,10 @@ class CopyNetwork(BaseFeaturesExtractor):
         before, after = words.roll(1, 1), words.roll(-1, 1)
         keys = GAIN * (self.keys[0](words) + self.keys[1](before) + self.keys[2](after))  # (B, S, D)
         scores = torch.einsum("bsd,bd->bs", keys, self.query(context)) / self.dim**0.5
-        copy, go_on, new_word, late, echo = self.flags(context).unsqueeze(1).unbind(2)  # (B, 1) each
+        copy, go_on, new_word, late, echo, said = self.flags(context).unsqueeze(1).unbind(2)  # (B, 1) each
         started = torch.where(complete.any(1, keepdim=True), copy + new_word, copy)
         place = torch.arange(layout.words, device=words.device) / layout.words - 1.0
-        scores = scores + torch.where(offsets == 0, started + late * place + echo * echoes, go_on)
+        scores = scores + torch.where(offsets == 0, started + late * place + echo * echoes + said * spoken, go_on)
         scores = scores.masked_fill(~(goes_on | (offsets == 0)), -torch.inf)
         logits = self.generate(context) + self.prefer(context) @ self.kinds.T
         best = torch.full_like(logits, -torch.inf).scatter_reduce(1, words, scores, "amax")
