@@ -517,6 +517,13 @@ def test_every_id_and_view_of_this_package_passes(env_id: str, view: str) -> Non
     check_mo_env(env_id, view=view, n_steps=60, **FEW.get(view, {}))
 
 
+@pytest.mark.parametrize("view", VIEWS)
+def test_environments_of_a_class_share_no_metadata(view: str) -> None:
+    """Gymnasium's vector environments before 1.4 write their autoreset mode into that of the first row."""
+    gym.make("DentFront-MO-v0", view=view).unwrapped.metadata["autoreset_mode"] = "SameStep"
+    assert "autoreset_mode" not in gym.make("DentFront-MO-v0", view=view).metadata
+
+
 @pytest.mark.parametrize(
     "kwargs",
     [

@@ -190,6 +190,7 @@ class TaskEnv(gym.Env[ObsType, ActType]):
             raise ValueError(f"rewards {grouped} are of kind 'group' and need a batched environment (gym.make_vec)")
         self.max_turns = turns_of(task, self._plays_dialogues, type(self).__name__)
         self.task = task
+        self.metadata = dict(self.metadata)  # before 1.4 Gymnasium's vector environments write into what they find
         self.render_mode = check_render_mode(render_mode)
         self.reward_space, self.return_space = reward_space_of(task), reward_space_of(task)
         self.reward_dim = len(task.rewards)

@@ -128,6 +128,7 @@ class IndexEnv(ReadingEnv[NDArray[np.float32], np.int64]):
         self.language_model = None if language_model is None else resolve_language_model(language_model, task.tokenizer)
         self.task, self.render_mode, self.max_turns = task, self._env.render_mode, self._env.max_turns
         self.reward_space, self.return_space = self._env.reward_space, self._env.return_space
+        self.metadata = self._env.metadata
         self.reward_dim, self.objective_names = self._env.reward_dim, self._env.objective_names
         self.max_context_tokens, self.start_id = self._env.max_context_tokens, self._env.start_id
         self.action_space = Discrete(self.k)
