@@ -188,7 +188,8 @@ _SB3_ON_POLICY: Mapping[str, Settings] = MappingProxyType(
                 "n_steps": 64,
                 "batch_size": 256,
                 "n_epochs": 4,
-                "learning_rate": 2e-3,
+                "learning_rate": 1e-3,
+                "gae_lambda": 0.98,
                 "ent_coef": 0.01,
                 "gamma": 1.0,
             }
