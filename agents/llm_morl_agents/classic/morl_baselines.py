@@ -88,10 +88,10 @@ class Bench:
 
     def with_claim(self, policy: ClassicPolicy) -> ClassicPolicy:
         """The policy with the mean of a few training episodes as its claim."""
-        task: Any = self.env.unwrapped.get_wrapper_attr("task")
-        rng = np.random.default_rng(self.job.seed)
-        problems = rng.integers(len(task), size=CLAIM_EPISODES).tolist()
-        returns = policy.returns(problems, split=task.split, seed=self.job.seed)
+        env, rng = self.stage.make(), np.random.default_rng(self.job.seed)
+        infos = [env.reset(seed=int(seed))[1] for seed in rng.integers(2**31, size=CLAIM_EPISODES)]
+        problems = [int(info["problem"]) for info in infos]  # of those that the environment itself draws
+        returns = policy.returns(problems, split=infos[0]["split"], seed=self.job.seed)
         return ClassicPolicy(policy.label, policy.weights, returns.mean(axis=0), policy.stage, policy.player)
 
     def family(self, player: Callable[[Floats], PlayerMaker]) -> Trained:
@@ -186,7 +186,7 @@ def train_envelope(job: Job) -> Trained:
             Envelope,
             buffer_size=job.total_timesteps,
             epsilon_decay_steps=max(job.total_timesteps // 2, 1),
-            num_eval_weights_for_front=2,
+            num_eval_weights_for_front=len(job.maker.low),  # fewer than objectives fail in pymoo,
         )
         agent = Envelope(env=bench.env, seed=job.seed, log=True, device="cpu", **built)
         with job.clock.running():
@@ -205,7 +205,7 @@ def train_gpi_ls(job: Job) -> Trained:
             buffer_size=job.total_timesteps,
             epsilon_decay_steps=max(job.total_timesteps // 2, 1),
             timesteps_per_iter=max(job.total_timesteps // 10, 1),
-            num_eval_weights_for_front=2,
+            num_eval_weights_for_front=len(job.maker.low),  # fewer than objectives fail in pymoo,
             num_eval_episodes_for_front=CLAIM_EPISODES,
             eval_freq=job.total_timesteps + 1,
             eval_mo_freq=job.total_timesteps + 1,

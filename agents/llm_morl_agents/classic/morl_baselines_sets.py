@@ -200,7 +200,7 @@ def train_mp_moql(job: Job) -> Trained:
             weight_selection_algo="ols",
             timesteps_per_iteration=max(job.total_timesteps // 10, 1),
             epsilon_decay_steps=max(job.total_timesteps // 2, 1),
-            num_eval_weights_for_front=2,
+            num_eval_weights_for_front=len(job.maker.low),  # fewer than objectives fail in pymoo
             num_eval_weights_for_eval=2,
             num_eval_episodes_for_front=CLAIM_EPISODES,
             eval_freq=job.total_timesteps + 1,
