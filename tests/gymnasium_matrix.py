@@ -20,6 +20,7 @@ TESTS = (
     "test_text_env.py",
     "test_token_env.py",
     "test_index_env.py",
+    "test_choice_env.py",
     "test_step_vector.py",
     "test_vector_env.py",
     "test_dialogue_vector.py",
