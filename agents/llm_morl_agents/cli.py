@@ -17,6 +17,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "train": "one agent with one weighter",
         "family": "policies for every preference: one that reads it, a soup of several, or a sweep; the front",
         "classic": "classic multi-objective algorithms on a view of a task, evaluated anew",
+        "front": "the fronts of classic algorithms and language models in one picture, with table and page",
         "evaluate": "reward vectors of a policy or a checkpoint, greedy and sampled",
         "envs": "the environments: ids, objectives, bounds; one rendered example",
         "report": "make the tables, plots and HTML of an experiment again from its files",

@@ -55,7 +55,7 @@ def curves(results: Results) -> Figure:
     k = len(results.objectives)
     count = k + (k > 1)
     columns = min(count, CURVES_COLUMNS)
-    figure, axes = _panels(rows=-(-count // columns), columns=columns, width=4.2, height=3.5)
+    figure, axes = panel_grid(rows=-(-count // columns), columns=columns, width=4.2, height=3.5)
     panels = list(axes.flat)
     for axis in panels[count:]:
         axis.set_axis_off()
@@ -63,7 +63,7 @@ def curves(results: Results) -> Figure:
         _hypervolume_panel(results, panels[k])
     for column, (axis, objective) in enumerate(zip(panels[:k], results.objectives, strict=True)):
         for number, runs in enumerate(results.arms.values()):
-            colour, marker = _style(number)
+            colour, marker = style_of(number)
             smooth = np.stack([trailing_mean(run.series["reward_mean"][:, column], SMOOTHING) for run in runs])
             steps = np.arange(smooth.shape[1])
             axis.plot(steps, smooth.mean(axis=0), color=colour, linewidth=1.6)
@@ -90,13 +90,13 @@ def curves(results: Results) -> Figure:
         f"lines: training batches (trailing mean of {SMOOTHING}), shaded: range over seeds; "
         "markers: evaluation split, sampled, mean over seeds"
     )
-    _finish(figure, "Reward during training", note, _arm_handles(results))
+    finish(figure, "Reward during training", note, _arm_handles(results))
     return figure
 
 
 def _hypervolume_panel(results: Results, axis: Axes) -> None:
     for number, runs in enumerate(results.arms.values()):
-        colour, marker = _style(number)
+        colour, marker = style_of(number)
         at, levels = _evaluations(runs)
         volumes = vector_hypervolumes(levels, results.low, results.high)  # (S, E)
         axis.plot(at, volumes.mean(axis=0), color=colour, marker=marker, markeredgecolor="white", linewidth=1.6)
@@ -110,14 +110,14 @@ def weights(results: Results) -> Figure:
     """The weighter's weights above each objective's share of the advantage, an arm a column, four side by side."""
     columns = min(len(results.arms), WEIGHTS_COLUMNS)
     blocks = -(-len(results.arms) // WEIGHTS_COLUMNS)
-    figure, axes = _panels(rows=2 * blocks, columns=columns, width=4.0, height=2.7, share_rows=True)
+    figure, axes = panel_grid(rows=2 * blocks, columns=columns, width=4.0, height=2.7, share_rows=True)
     rows = (("weight", "weight"), ("advantage_share", "share of the advantage"))
     for place, (arm, runs) in enumerate(results.arms.items()):
         top, column = 2 * (place // columns), place % columns
         for row, (name, label) in enumerate(rows):
             axis = axes[top + row][column]
             for number in range(len(results.objectives)):
-                colour, _ = _style(number)
+                colour, _ = style_of(number)
                 smooth = np.stack([trailing_mean(run.series[name][:, number], SMOOTHING) for run in runs])
                 steps = np.arange(smooth.shape[1])
                 axis.plot(steps, smooth.mean(axis=0), color=colour, linewidth=1.8, linestyle=_dash(number))
@@ -136,14 +136,14 @@ def weights(results: Results) -> Figure:
         low, high = axes[top + 1][0].get_ylim()
         axes[top + 1][0].set_ylim(max(low, SHARES[0]), min(high, SHARES[1]))
     handles = [
-        Line2D([], [], color=_style(i)[0], linestyle=_dash(i), linewidth=1.8, label=name)
+        Line2D([], [], color=style_of(i)[0], linestyle=_dash(i), linewidth=1.8, label=name)
         for i, name in enumerate(results.objectives)
     ]
     note = (
         f"lines: mean over seeds (trailing mean of {SMOOTHING} steps), shaded: range over seeds; "
         f"shares sum to 1, and are cut at {SHARES[0]:g} and {SHARES[1]:g}"
     )
-    _finish(figure, "What each objective counts, by arm", note, handles)
+    finish(figure, "What each objective counts, by arm", note, handles)
     return figure
 
 
@@ -153,12 +153,12 @@ def front(results: Results) -> Figure | None:
     if not pairs:
         return None
     columns = min(len(pairs), 3)
-    figure, axes = _panels(rows=-(-len(pairs) // columns), columns=columns, width=4.2, height=3.7)
+    figure, axes = panel_grid(rows=-(-len(pairs) // columns), columns=columns, width=4.2, height=3.7)
     paths = [_evaluations(runs)[1].mean(axis=0) for runs in results.arms.values()]  # each (E, K)
     best = nondominated(np.stack([path[-1] for path in paths]))
     for axis, (x, y) in zip(axes.flat, pairs, strict=False):
         for number, (path, runs) in enumerate(zip(paths, results.arms.values(), strict=True)):
-            colour, marker = _style(number)
+            colour, marker = style_of(number)
             axis.plot(path[:, x], path[:, y], color=colour, linewidth=1.2, marker=".", markersize=4, alpha=0.8)
             finals = np.stack([run.evaluations[-1] for run in runs])
             axis.scatter(finals[:, x], finals[:, y], color=colour, marker=marker, s=14, alpha=0.45, linewidths=0)
@@ -181,7 +181,7 @@ def front(results: Results) -> Figure | None:
         "ringed: no other arm is at least as good in all objectives"
     )
     handles = [*_arm_handles(results), *_front_handle(results)]
-    _finish(figure, "From the start to the end, two objectives at a time", note, handles)
+    finish(figure, "From the start to the end, two objectives at a time", note, handles)
     return figure
 
 
@@ -191,11 +191,11 @@ def method_sets(results: Results, fronts: Sequence[MethodFront]) -> Figure | Non
     if not pairs or not fronts:
         return None
     columns = min(len(pairs), 3)
-    figure, axes = _panels(rows=-(-len(pairs) // columns), columns=columns, width=5.2, height=4.2)
+    figure, axes = panel_grid(rows=-(-len(pairs) // columns), columns=columns, width=5.2, height=4.2)
     for axis, (x, y) in zip(axes.flat, pairs, strict=False):
         _known_front(axis, results, x, y)
         for number, front in enumerate(fronts[:MOST_ARMS]):
-            colour, marker = _style(number)
+            colour, marker = style_of(number)
             best, rest = front.vectors[front.best], front.vectors[~front.best]
             best = best[np.argsort(best[:, x])]
             if len(results.objectives) == 2:  # else a line in a projection would say nothing
@@ -213,7 +213,7 @@ def method_sets(results: Results, fronts: Sequence[MethodFront]) -> Figure | Non
         "evaluation split, sampled, mean over seeds, a point for each preference; "
         "filled: not dominated within the method"
     )
-    _finish(figure, "What each method reaches over the preferences", note, handles)
+    finish(figure, "What each method reaches over the preferences", note, handles)
     return figure
 
 
@@ -247,9 +247,10 @@ def save_figures(results: Results, folder: Path, fronts: Sequence[MethodFront] =
     return written
 
 
-def _panels(
+def panel_grid(
     *, rows: int, columns: int, width: float, height: float, share_rows: bool = False
 ) -> tuple[Figure, NDArray[Any]]:
+    """A figure with axes (rows, columns), each ``width`` by ``height`` inches, and an inch for title and legend."""
     figure = Figure(figsize=(max(width * columns, 7.6), height * rows + 1.1), layout="constrained")
     FigureCanvasAgg(figure)
     axes: NDArray[Any] = figure.subplots(rows, columns, squeeze=False, sharey="row" if share_rows else False)
@@ -267,7 +268,7 @@ def _clean(axis: Axes) -> None:
     axis.title.set_fontsize(11)
 
 
-def _finish(figure: Figure, title: str, note: str, handles: Sequence[Line2D]) -> None:
+def finish(figure: Figure, title: str, note: str, handles: Sequence[Line2D]) -> None:
     """Title, a line on how to read the figure, and the legend below all panels, where it covers nothing."""
     figure.suptitle(title, fontsize=14, color=_INK)
     legend = figure.legend(
@@ -282,7 +283,8 @@ def _finish(figure: Figure, title: str, note: str, handles: Sequence[Line2D]) ->
     legend.get_title().set_multialignment("center")
 
 
-def _style(number: int) -> tuple[str, str]:
+def style_of(number: int) -> tuple[str, str]:
+    """Colour and marker of the arm of that number."""
     return COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
 
 
@@ -295,7 +297,7 @@ def _arm_handles(results: Results) -> list[Line2D]:
 
 
 def _arm_handle(number: int, name: str) -> Line2D:
-    colour, marker = _style(number)
+    colour, marker = style_of(number)
     return Line2D([], [], color=colour, marker=marker, markeredgecolor="white", label=_short(name))
 
 

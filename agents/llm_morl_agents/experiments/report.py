@@ -77,7 +77,7 @@ def terminal_tables(results: Results, summary: Summary, fronts: Sequence[MethodF
     ]
     if fronts:  # every arm stands there once for each preference: that is for the page
         grids = grids[:1]
-    tables = [_rich(grid, "Result" if i == 0 else None) for i, grid in enumerate(grids)]
+    tables = [rich_table(grid, "Result" if i == 0 else None) for i, grid in enumerate(grids)]
     all_found = verdicts(results, summary, fronts)
     found = [Text(line) for line in (*tally(all_found), *map(str, all_found[:TERMINAL_ROWS]))]
     if len(all_found) > TERMINAL_ROWS:
@@ -133,7 +133,7 @@ def render_html(results: Results, summary: Summary, figures: Sequence[Path], fro
     )
 
 
-def _rich(grid: Grid, title: str | None = None) -> Table:
+def rich_table(grid: Grid, title: str | None = None) -> Table:
     """Numbers are never broken; names and heads are, where the terminal is narrow."""
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False)
     table.padding = (0, 1, 0, 0)

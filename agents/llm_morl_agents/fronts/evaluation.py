@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -174,6 +174,10 @@ class FrontEvaluation:
             seed=0,
         )
         return MappingProxyType(found)
+
+    def valued_as(self, other: FrontEvaluation, front: Floats | None) -> FrontEvaluation:
+        """The same returns, valued by another evaluation's weights, reference point and level, against this front."""
+        return replace(self, conditions=other.conditions, reference=other.reference, level=other.level, front=front)
 
     @property
     def claimed_hypervolume(self) -> float | None:

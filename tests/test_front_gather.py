@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from front_policies import CoinPolicy, FixedPolicy
+
+from llm_morl_agents.fronts.evaluation import evaluate_front
+from llm_morl_agents.fronts.gather import UTILITY, gap_of, gather, over_seeds
+from llm_morl_agents.fronts.measures import Measured
+from llm_morl_agents.fronts.policy import FrontPolicy
+from llm_morl_agents.fronts.record import FrontRecord
+from llm_morl_env.metrics import igd_plus, maximum_utility_loss
+
+DENT, TOOL = "DentFront-MO-v0", "ToolCall-MO-v0"
+
+
+def record(method: str, policies: list[FrontPolicy], **changes: object) -> FrontRecord:
+    env_id = str(changes.pop("env_id", DENT))
+    n = int(str(changes.pop("n_episodes", 40)))
+    about = evaluate_front(policies, env_id, n_episodes=n, resamples=80)
+    values = {
+        "method": method,
+        "kind": "classic",
+        "env_id": env_id,
+        "env_kwargs": {},
+        "view": "token",
+        "seed": 0,
+        "steps": 10,
+        "cpu_seconds": 2.0,
+        "evaluation": about,
+        **changes,
+    }
+    return FrontRecord(**values)  # type: ignore[arg-type]
+
+
+def coins(mean: tuple[float, ...], tag: str = "") -> list[FrontPolicy]:
+    return [CoinPolicy(f"coin{tag}", mean)]
+
+
+def chance() -> FrontRecord:
+    return record("random", coins((0.2, 0.2), "r"), kind="baseline", cpu_seconds=None, steps=None)
+
+
+def test_seeds_of_a_method_stand_together_and_the_best_method_first():
+    records = [
+        (chance(), ""),
+        (record("poor", coins((0.3, 0.3))), "runs"),
+        (record("good", coins((0.5, 0.5), "1"), seed=1, cpu_seconds=4.0), "runs"),
+        (record("good", coins((0.5, 0.5), "0"), seed=0), "runs"),
+    ]
+    gathered = gather(records, title="t", chance="random")
+    assert [method.name for method in gathered.methods] == ["good", "poor", "random"]
+    assert [r.seed for r in gathered.methods[0].records] == [0, 1]
+    assert gathered.methods[0].cpu_seconds == 3.0
+    assert [method.name for method in gathered.trained] == ["good", "poor"]
+    volumes = [r.evaluation.measures["hypervolume"].value for r in gathered.methods[0].records]
+    assert gathered.methods[0].measures["hypervolume"].value == pytest.approx(np.mean(volumes))
+
+
+def test_methods_of_one_name_are_told_apart_by_view_and_place():
+    policies = coins((0.5, 0.5))
+    records = [(record("a", policies), "one"), (record("a", policies, view="index"), "one")]
+    assert {m.name for m in gather(records, title="t").methods} == {"a (token)", "a (index)"}
+    records = [(record("a", policies), "one"), (record("a", policies), "two")]
+    assert {m.name for m in gather(records, title="t").methods} == {"a (one)", "a (two)"}
+    records = [(record("a", policies), "one"), (record("a", policies, env_kwargs={"obs_mode": "ids"}), "one")]
+    assert len({m.name for m in gather(records, title="t").methods}) == 2
+
+
+def test_the_gap_goes_from_chance_to_the_exact_front():
+    exact = evaluate_front([FixedPolicy("x", (0.5, 0.5))], DENT, n_episodes=30).front
+    assert exact is not None
+    perfect = [FixedPolicy(str(i), tuple(point)) for i, point in enumerate(exact.tolist())]
+    records = [(chance(), ""), (record("perfect", perfect), ""), (record("coin", coins((0.6, 0.6))), "")]
+    gathered = gather(records, title="t", chance="random")
+    assert gathered.oracle == "the exact front"
+    gaps = {method.name: method.gap for method in gathered.methods}
+    assert gaps["perfect"] is not None
+    assert gaps["perfect"].value == pytest.approx(1.0)
+    assert gaps["random"] is not None
+    assert (gaps["random"].value, gaps["random"].low, gaps["random"].high) == pytest.approx((0.0, 0.0, 0.0))
+    found = gaps["coin"]
+    assert found is not None
+    utilities = {method.name: method.measures[UTILITY].value for method in gathered.methods}
+    top = gathered.front_values["expected_utility"]
+    share = (utilities["coin"] - utilities["random"]) / (top - utilities["random"])
+    assert found.value == pytest.approx(share)
+    assert found.low < share < found.high
+
+
+def test_gold_answers_are_the_oracle_where_no_front_is_known():
+    def tool(method: str, point: tuple[float, ...], kind: str = "classic") -> tuple[FrontRecord, str]:
+        return record(method, [FixedPolicy(method, point)], kind=kind, env_id=TOOL), ""
+
+    records = [
+        tool("random", (0.0, -3.0, 0.5), "baseline"),
+        tool("gold answers", (1.0, 3.0, 1.0), "baseline"),
+        tool("half", (0.5, 0.0, 0.75)),
+    ]
+    gathered = gather(records, title="t", chance="random", gold="gold answers")
+    assert gathered.oracle == "gold answers"
+    assert gathered.front is None
+    assert [m.gap.value for m in gathered.methods if m.gap is not None] == pytest.approx([0.5, 1.0, 0.0])
+    half = gathered.methods[0]
+    target, conditions = np.ones((1, 3)), half.records[0].evaluation.conditions
+    assert half.measures["igd_plus"].value == pytest.approx(igd_plus([[0.5, 0.5, 0.75]], target))
+    loss = maximum_utility_loss([[0.5, 0.5, 0.75]], target, conditions)
+    assert half.measures["maximum_utility_loss"].value == pytest.approx(loss)
+    assert any("not known" in remark for remark in gathered.remarks)
+    useless = gather([records[0], tool("gold answers", (0.0, -3.0, 0.5), "baseline")], title="t", gold="gold answers")
+    assert useless.oracle is None
+    assert all(method.gap is None for method in useless.methods)
+
+
+def test_different_problems_and_few_episodes_are_remarked():
+    records = [(record("a", coins((0.5, 0.5))), ""), (record("b", coins((0.5, 0.5)), n_episodes=60), "")]
+    assert any("different problems" in remark for remark in gather(records, title="t").remarks)
+    about = records[0][0].evaluation
+    few = replace(about, problems=about.problems[:20], returns=about.returns[:, :, :20])
+    gathered = gather([(records[0][0].with_evaluation(few), "")], title="t")
+    assert any("mostly luck" in remark for remark in gathered.remarks)
+
+
+def test_fronts_of_other_tasks_are_refused():
+    other = record("b", [FixedPolicy("b", (0.5, 0.0, 0.5))], env_id=TOOL)
+    with pytest.raises(ValueError, match="has the objectives"):
+        gather([(record("a", coins((0.5, 0.5))), ""), (other, "")], title="t")
+    with pytest.raises(ValueError, match="at least one record"):
+        gather([], title="t")
+
+
+def measured(value: float, generator: np.random.Generator, spread: float) -> Measured:
+    return Measured(value, value, value, value + spread * generator.standard_normal(4000))
+
+
+def test_the_interval_over_seeds_holds_both_spreads():
+    """Between seeds sd 0.3 and within 0.4: the mean of 4 has a standard error of 0.25."""
+    generator = np.random.default_rng(0)
+    widths = []
+    for _ in range(200):
+        levels = 0.3 * generator.standard_normal(4)
+        seeds = [measured(0.4 * generator.standard_normal() + level, generator, 0.4) for level in levels]
+        found = over_seeds(seeds, level=0.95)
+        widths.append(found.high - found.low)
+    assert 2 * 1.96 * 0.25 < np.mean(widths) < 1.6 * 2 * 1.96 * 0.25  # conservative: noise counts between seeds too
+    one = measured(0.5, generator, 0.1)
+    assert over_seeds([one], level=0.95) is one
+
+
+def test_a_paired_gap_is_tighter_than_an_unpaired_one():
+    generator = np.random.default_rng(0)
+    noise = 0.1 * generator.standard_normal(4000)
+    floor = Measured(0.2, 0.2, 0.2, 0.2 + noise)
+    paired = gap_of(Measured(0.6, 0.6, 0.6, 0.6 + noise), floor, 1.0, level=0.95)
+    alone = gap_of(measured(0.6, generator, 0.1), floor, 1.0, level=0.95)
+    assert paired.value == pytest.approx(0.5)
+    assert paired.high - paired.low < alone.high - alone.low
