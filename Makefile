@@ -20,10 +20,10 @@ install = set -o pipefail; $(RUN) pip install --progress-bar off --disable-pip-v
 
 CLASSIC := $(VENV)/.classic-installed
 
-.PHONY: help setup demo test test-classic check static lint types layers format bench results docs clean
+.PHONY: help setup demo test test-classic test-gym-matrix check static lint types layers format bench classic-results results docs clean
 
 help:  ## Show this list.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 
 setup: $(DEV)  ## Make .venv with everything that development needs (PYTHON=... chooses the interpreter).
 
@@ -43,9 +43,9 @@ test: $(DEV)  ## Run the tests, the doctests and the notebooks, on all processor
 HAS_GMP := $(shell printf '\043include <gmp.h>\n' | $(or $(CC),cc) -E -x c - > /dev/null 2>&1 && echo yes)
 NO_GMP := no gmp.h or no C compiler (Debian: libgmp-dev and gcc): without morl-baselines, Stable-Baselines3 alone
 test-classic: $(DEV) $(if $(HAS_GMP),$(CLASSIC))  ## Run the tests of classic algorithms, with the extra classic where it can be built.
-	$(if $(HAS_GMP),LLM_MORL_REQUIRE_CLASSIC=1 $(RUN) pytest -m "classic or sb3" tests,@echo "$(NO_GMP)" && $(RUN) pytest -m sb3 tests)
+	$(if $(HAS_GMP),LLM_MORL_REQUIRE_CLASSIC=1 $(RUN) pytest --numprocesses auto --dist worksteal -m "classic or sb3" tests,@echo "$(NO_GMP)" && $(RUN) pytest -m sb3 tests)
 
-check: static test  ## Everything that continuous integration runs.
+check: static test test-classic  ## Everything that continuous integration runs.
 
 static: lint types layers  ## Lint, types and layers, without the tests.
 
@@ -66,6 +66,11 @@ format: $(DEV)  ## Format the code and strip the notebooks.
 
 bench: $(DEV)  ## Run the benchmarks, one after the other.
 	@for script in benchmarks/*.py; do echo "== $$script"; $(VENV)/bin/python "$$script" || exit 1; done
+
+classic-results: $(CLASSIC)  ## Run everything of docs/classic.md (about an hour of CPU time; resumes) and write the page.
+	$(VENV)/bin/python docs/build_classic.py run
+	$(VENV)/bin/python docs/build_classic.py export
+	$(VENV)/bin/python docs/build_classic.py write
 
 results: $(DEV)  ## Run every comparison of docs/results.md (hours; resumes after an interruption) and write the page.
 	$(VENV)/bin/python docs/build_results.py run
@@ -95,6 +100,9 @@ $(DEV): pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "installing into $(VENV), with the tools of development (a few minutes the first time)"
 	@$(call install,.[dev])
 	@touch $(BASE) $@
+
+test-gym-matrix: $(DEV)  ## Run the conformance tests on each supported release of Gymnasium.
+	@for version in 1.2.3 1.3.0 1.4.0; do $(VENV)/bin/python tests/gymnasium_matrix.py $$version --numprocesses auto || exit 1; done
 
 $(CLASSIC): $(DEV)
 	@$(call install,.[dev$(comma)classic])

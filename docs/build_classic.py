@@ -18,7 +18,6 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,7 +25,7 @@ import gymnasium as gym
 import jinja2
 import numpy as np
 import tyro
-from classic_suites import ENDLESS, ROOT, RUNS, SECTIONS, TABLES, Entry, Section
+from classic_suites import CHOICE, CHOICE_EASY, CHOICE_SUMMARIES, ROOT, RUNS, SECTIONS, TABLES, Entry, Section
 from numpy.typing import NDArray
 
 from llm_morl_agents.experiments.controls import simplex_lattice
@@ -126,11 +125,29 @@ def run(names: Sequence[str], jobs: int) -> None:
         told = "finished" if call.finished else f"FAILED ({status.returncode}), see {log}"
         print(f"{call.name}: {told}", flush=True)
 
+    write_candidates()
     with ThreadPoolExecutor(jobs) as pool:
         list(pool.map(one, todo))
 
 
-@cache
+def write_candidates() -> None:
+    """The files of the choice views: 1,536 problems of the training split, 256 of the evaluation, where missing."""
+    made_of = (
+        (CHOICE, ("--env", "ToolCall-MO-v0")),
+        (CHOICE_EASY, ("--env", "ToolCall-MO-v0", "--difficulty", "easy")),
+        (CHOICE_SUMMARIES, ("--env", "Summarize-MO-v0")),
+    )
+    for view, task in made_of:
+        file = Path(view["candidates"])
+        if file.is_file():
+            continue
+        parts = [file.with_suffix(f".{split}") for split in ("train", "eval")]
+        for part, split, count in zip(parts, ("train", "eval"), ("1536", "256"), strict=True):
+            command = (sys.executable, "-m", "llm_morl_agents.cli", "candidates", *task, "--split", split, "--n", count)
+            subprocess.run([*command, "--out", str(part)], check=True)
+        file.write_text("".join(part.read_text(encoding="utf-8") for part in parts), encoding="utf-8")
+
+
 def baselines(section: Section) -> Baselines:
     """The random policy of the section's view, and the oracle: both ends of the gap."""
     env_kwargs = dict(section.env_kwargs)
@@ -228,6 +245,12 @@ class Line:
     entry: Entry
     rows: tuple[Mapping[str, str], ...]
 
+    @property
+    def title(self) -> str:
+        """The method, and what is to be said of it."""
+        code = f"`{self.entry.method}`" if self.entry.command[0] == "classic" else self.entry.method
+        return f"{code} ({self.entry.note})" if self.entry.note else code
+
     def over_seeds(self, column: str, digits: int = 3) -> str:
         """Mean over the seeds, with the smallest and the largest; empty where there is no number."""
         cells = [float(row[column]) for row in self.rows if row[column]]
@@ -254,7 +277,7 @@ def tables() -> dict[str, Any]:
         lines = [Line(e, tuple(row for row in rows if row["method"] == e.method)) for e in section.entries]
         ends = Baselines(**json.loads((TABLES / f"classic-{section.name}.json").read_text(encoding="utf-8")))
         sections.append({"section": section, "lines": [line for line in lines if line.rows], "ends": ends})
-    return {"sections": {part["section"].name: part for part in sections}, "endless": ENDLESS}
+    return {"sections": {part["section"].name: part for part in sections}}
 
 
 def page() -> str:

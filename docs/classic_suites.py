@@ -12,8 +12,6 @@ ROOT = Path(__file__).resolve().parents[1]
 RUNS, TABLES = ROOT / "runs" / "classic-page", ROOT / "docs" / "results"
 #: What a share of the way from chance to the oracle means, see `build_classic.baselines`.
 Oracle = Literal["front", "gold", "candidates"]
-#: Far more steps than any training reaches: the CPU time ends it.
-ENDLESS = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -63,16 +61,24 @@ class Section:
 
 
 def classic(
-    algo: str, seconds: float, *, seeds: int = 3, method: str = "", preset: str = "", note: str = "", **view: Any
+    algo: str,
+    seconds: float,
+    steps: int,
+    *,
+    view: Mapping[str, Any],
+    seeds: int = 3,
+    method: str = "",
+    preset: str = "",
+    note: str = "",
+    **settings: Any,
 ) -> Entry:
-    """A classic algorithm: ``llm-morl classic``. ``view`` names the view and its arguments; algo_NAME are settings."""
-    settings = {name[5:]: view.pop(name) for name in list(view) if name.startswith("algo_")}
-    command = ["classic", "--algo", algo, "--steps", str(ENDLESS), "--max-cpu-seconds", f"{seconds:g}"]
+    """A classic algorithm: ``llm-morl classic``. Exploration is spread over ``steps``; CPU time may end it before."""
+    command = ["classic", "--algo", algo, "--steps", str(steps), "--max-cpu-seconds", f"{seconds:g}"]
     if preset:
         command += ["--preset", preset]
     if settings:
         command += ["--algo-kwargs", *(f"{name}={value}" for name, value in settings.items())]
-    return Entry(method or algo, tuple(command), seconds, seeds, MappingProxyType(view), note)
+    return Entry(method or algo, tuple(command), seconds, seeds, view, note)
 
 
 def family(kind: str, seconds: float, *options: str, seeds: int = 3, method: str = "", note: str = "") -> Entry:
@@ -82,8 +88,147 @@ def family(kind: str, seconds: float, *options: str, seeds: int = 3, method: str
 
 
 #: The small vocabularies: a step writes a letter.
-LETTERS = {"view": "token", "obs_mode": "onehot"}
-CHOICE = {"view": "choice", "k": 8, "n_problems": 512}
-INDEX = {"view": "index", "language_model": "tiny", "ranking": "model"}
+LETTERS = MappingProxyType({"view": "index", "k": 3, "obs_mode": "onehot"})
+#: Candidates that were written once, see `build_classic.write_candidates`.
+CHOICE = MappingProxyType({"view": "choice", "k": 8, "candidates": str(RUNS / "candidates-standard.jsonl")})
+CHOICE_EASY = MappingProxyType({"view": "choice", "k": 8, "candidates": str(RUNS / "candidates-easy.jsonl")})
+CHOICE_SUMMARIES = MappingProxyType({"view": "choice", "k": 8, "candidates": str(RUNS / "candidates-summaries.jsonl")})
+INDEX = MappingProxyType({"view": "index", "k": 4, "language_model": "tiny"})
+TOKENS = MappingProxyType({"view": "token"})
+EASY = MappingProxyType({"difficulty": "easy"})
+#: Of networks that read candidates.
+WIDE: dict[str, Any] = {"learning_rate": 1e-3, "batch_size": 64, "net_arch": [128, 128]}
 
-SECTIONS: tuple[Section, ...] = ()
+SECTIONS: tuple[Section, ...] = (
+    Section(
+        "dent",
+        "DentFront: a front that is known",
+        "DentFront-MO-v0",
+        "front",
+        (
+            classic("pcn", 60, 6_000, view=LETTERS),
+            classic("envelope", 60, 2_500, view=LETTERS, seeds=1, note="linear weights"),
+            classic("envelope", 60, 2_500, view=LETTERS, preset="dent", method="envelope-bent", note="bent objectives"),
+            classic("gpi_ls", 60, 1_200, view=LETTERS, seeds=1, note="linear weights"),
+            classic("gpi_ls", 60, 1_200, view=LETTERS, preset="dent", method="gpi_ls-bent", note="bent objectives"),
+            classic("lcn", 30, 6_000, view=LETTERS, seeds=1),
+            classic("morld", 30, 1_500, view=LETTERS, seeds=1),
+            classic("ipro", 30, 20_000, view=LETTERS, seeds=1),
+            classic("nlmoppo", 30, 20_000, view=LETTERS, seeds=1),
+            classic("eupg", 30, 20_000, view=LETTERS, seeds=1),
+            classic("moql", 30, 20_000, view=LETTERS, seeds=1),
+            classic("mp_moql", 30, 20_000, view=LETTERS, seeds=1),
+            classic("pql", 30, 3_000, view=LETTERS, seeds=1),
+            classic("sb3_ppo", 30, 30_000, view=LETTERS, seeds=1),
+            classic("sb3_a2c", 30, 30_000, view=LETTERS, seeds=1),
+            classic("sb3_dqn", 30, 30_000, view=LETTERS, seeds=1),
+            classic("maskable_ppo", 30, 30_000, view=LETTERS, seeds=1),
+            classic("maskable_ppo_conditioned", 30, 30_000, view=LETTERS, seeds=1),
+            family(
+                "conditioned",
+                15,
+                "--conditioning",
+                "embedding",
+                "--arm",
+                "grpo:tchebycheff",
+                method="language model, conditioned, Tchebycheff",
+            ),
+            family("conditioned", 15, "--conditioning", "embedding", method="language model, conditioned, linear"),
+        ),
+        chance=LETTERS,
+        problems=128,
+    ),
+    Section(
+        "counts",
+        "CountsFront: a straight front and a cap",
+        "CountsFront-MO-v0",
+        "front",
+        (
+            classic("pcn", 30, 6_000, view=LETTERS, seeds=1),
+            classic("envelope", 30, 2_500, view=LETTERS, seeds=1),
+            classic("gpi_ls", 30, 1_200, view=LETTERS, seeds=1),
+            classic("maskable_ppo_conditioned", 30, 30_000, view=LETTERS, seeds=1),
+            family(
+                "conditioned",
+                15,
+                "--conditioning",
+                "embedding",
+                "--arm",
+                "grpo:tchebycheff",
+                seeds=1,
+                method="language model, conditioned, Tchebycheff",
+            ),
+        ),
+        chance=LETTERS,
+        problems=128,
+    ),
+    Section(
+        "choice",
+        "Tool calls, choice among 8 candidates",
+        "ToolCall-MO-v0",
+        "candidates",
+        (
+            classic("envelope", 30, 6_000, view=CHOICE, **WIDE),
+            classic("envelope", 30, 6_000, view=CHOICE, seeds=1, method="envelope, small network", learning_rate=3e-4),
+            classic(
+                "envelope",
+                30,
+                5_000,
+                view=CHOICE,
+                seeds=1,
+                method="envelope, batches of 256",
+                learning_rate=1e-3,
+                batch_size=256,
+                per=False,
+            ),
+            classic("gpi_ls", 30, 4_000, view=CHOICE, **WIDE),
+            classic("maskable_ppo_conditioned", 30, 40_000, view=CHOICE, seeds=1),
+            classic("pcn", 30, 10_000, view=CHOICE, seeds=1),
+        ),
+        chance=CHOICE,
+    ),
+    Section(
+        "choice-easy",
+        "Tool calls of the easy tier, choice among 8 candidates",
+        "ToolCall-MO-v0",
+        "candidates",
+        (classic("envelope", 30, 6_000, view=CHOICE_EASY, **WIDE),),
+        env_kwargs=EASY,
+        chance=CHOICE_EASY,
+    ),
+    Section(
+        "index",
+        "Tool calls of the easy tier, token by token",
+        "ToolCall-MO-v0",
+        "gold",
+        (
+            classic("envelope", 120, 12_000, view=INDEX, initial_epsilon=0.5, final_epsilon=0.05, **WIDE),
+            classic(
+                "maskable_ppo_conditioned",
+                60,
+                1_000_000,
+                view=TOKENS,
+                method="maskable_ppo_conditioned (token)",
+                note="token view with masks",
+            ),
+            family("conditioned", 60, "--policy", "tiny", method="language model, conditioned"),
+        ),
+        env_kwargs=EASY,
+        chance=TOKENS,
+        problems=96,
+    ),
+    Section(
+        "summaries",
+        "Summaries, where objectives conflict",
+        "Summarize-MO-v0",
+        "candidates",
+        (
+            classic("envelope", 30, 6_000, view=CHOICE_SUMMARIES, seeds=1, **WIDE),
+            classic("maskable_ppo_conditioned", 30, 40_000, view=CHOICE_SUMMARIES, seeds=1),
+            family("conditioned", 60, "--policy", "tiny", seeds=1, method="language model, conditioned"),
+            family("soup", 60, "--policy", "tiny", seeds=1, method="language models, soup"),
+        ),
+        chance=CHOICE_SUMMARIES,
+        problems=128,
+    ),
+)
