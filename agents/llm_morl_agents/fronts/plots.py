@@ -21,8 +21,8 @@ Floats = NDArray[np.float64]
 
 #: Trained methods in a figure, at most: the eye tells no more apart.
 MOST_METHODS = len(COLOURS) - 1
-#: Area of the markers of the last method, and how much larger each one before it is, in square points.
-SMALLEST, GROWTH = 34, 40
+#: Area of the markers of the last method in square points, and how many times larger those of each one before it are.
+SMALLEST, GROWTH = 30.0, 1.6
 #: Lines of a method in the parallel coordinates, at most.
 MOST_LINES = 40
 _FRONT: dict[str, Any] = {"color": "#777777", "linestyle": (0, (4, 3)), "linewidth": 1.2}
@@ -63,8 +63,8 @@ def pairs(gathered: Gathered) -> Figure | None:
             axis.plot(known[:, x], known[:, y], marker=".", markersize=4, zorder=2, **_FRONT)
         for at, (method, colour, marker) in enumerate(shown):
             # The worse are drawn over the better, and smaller: where points coincide all are seen.
-            size = SMALLEST + GROWTH * max(len(gathered.trained[:MOST_METHODS]) - 1 - at, 0)
-            _draw(axis, method, x, y, colour, marker, size)
+            area = SMALLEST * GROWTH ** max(len(gathered.trained[:MOST_METHODS]) - 1 - at, 0)
+            _draw(axis, method, x, y, colour, marker, area)
         axis.margins(0.06)
         axis.set_xlabel(gathered.objectives[x])
         axis.set_ylabel(gathered.objectives[y])
@@ -118,7 +118,7 @@ def save_figures(gathered: Gathered, folder: Path) -> list[Path]:
     return written
 
 
-def _draw(axis: Axes, method: Method, x: int, y: int, colour: str, marker: str, size: float) -> None:
+def _draw(axis: Axes, method: Method, x: int, y: int, colour: str, marker: str, area: float) -> None:
     for record in method.records:
         about = record.evaluation
         low, high = about.intervals
@@ -154,7 +154,7 @@ def _draw(axis: Axes, method: Method, x: int, y: int, colour: str, marker: str, 
             alpha=0.6,
             zorder=3,
         )
-        large = size if method.kind != "baseline" else 90
+        large = area if method.kind != "baseline" else 90
         edges: dict[str, Any] = {"edgecolors": "white", "linewidths": 0.7}
         axis.scatter(means[best, 0], means[best, 1], color=colour, marker=marker, s=large, zorder=4, **edges)
         axis.scatter(
