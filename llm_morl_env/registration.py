@@ -79,7 +79,7 @@ VIEW_KEYWORDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "token": ("obs_mode", "language_model"),
         "text": (),
-        "index": ("obs_mode", "language_model", "k", "ranking"),
+        "index": ("obs_mode", "language_model", "k", "ranking", "certainty"),
         "choice": ("language_model", "k", "candidates", "n_problems", "temperature", "candidate_seed"),
     }
 )
@@ -128,6 +128,7 @@ def make_env(
     language_model: str | LanguageModel | None = None,
     k: int | None = None,
     ranking: str | None = None,
+    certainty: float | None = None,
     candidates: str | None = None,
     n_problems: int | None = None,
     temperature: float | None = None,
@@ -148,6 +149,7 @@ def make_env(
             or a `LanguageModel`; see `llm_morl_env.language_model.resolve_language_model`.
         k: Number of options or candidates to choose from.
         ranking: What the index view orders its options by.
+        certainty: From which probability on a token is no decision of the index view.
         candidates: Where the choice view has its candidates from.
         n_problems: How many problems the choice view draws from.
         temperature: At which the choice view's candidates are written.
@@ -165,6 +167,7 @@ def make_env(
         language_model=language_model,
         k=k,
         ranking=ranking,
+        certainty=certainty,
         candidates=candidates,
         n_problems=n_problems,
         temperature=temperature,

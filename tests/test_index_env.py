@@ -388,3 +388,49 @@ def test_wrong_calls_are_named():
     play(env, np.random.default_rng(0), seed=0)
     with pytest.raises(RuntimeError, match="no episode is running, call reset first"):
         env.step(0)
+
+
+def replayed_certainty(task, problem, chosen, certainty):
+    """The tokens of an episode in the token view: the certain ones by the model, the others those chosen, in order."""
+    model, env, left = FakeModel(task.tokenizer.vocab_size), TokenEnv(task), list(chosen)
+    env.reset(options={"problem": problem})
+    ended, total, decided, written = False, np.zeros(env.reward_dim), False, 0
+    while not ended:
+        written += 1
+        valid = np.flatnonzero(env.action_masks())
+        said, _ = said_of(env.context.tolist(), model.vocab_size, model.hidden_size)
+        log_probs = np.round(said[valid], 4)
+        token = int(valid[log_probs.argmax()])
+        sure = len(valid) == 1 or 1 / np.exp(log_probs - log_probs.max(), dtype=np.float64).sum() >= certainty
+        ends = token == task.tokenizer.eos_id or written == task.max_response_tokens
+        if not sure or (not decided and ends):
+            token, decided = left.pop(0), True
+        _, rewards, ended, _, info = env.step(token)
+        total = total + rewards
+    assert left == []
+    return total, info
+
+
+@pytest.mark.parametrize("certainty", [0.5, 0.7])
+@pytest.mark.parametrize("name", ["toolcall", "dentfront", "mathreasoning"])
+def test_tokens_that_the_model_is_certain_of_are_written_at_once(name, certainty):
+    task, rng = make_task(name), np.random.default_rng(5)
+    env = IndexEnv(task, language_model=FakeModel(task.tokenizer.vocab_size), certainty=certainty)
+    plain = IndexEnv(task, language_model=FakeModel(task.tokenizer.vocab_size))
+    shorter = 0
+    for problem in range(min(4, len(task))):
+        _, chosen, calls = play(env, rng, options={"problem": problem})
+        total, info = replayed_certainty(task, problem, chosen, certainty)
+        assert info["response"] == calls[-1][-1]["response"]
+        np.testing.assert_allclose(sum(call[1] for call in calls), total, atol=1e-6)
+        shorter += len(play(plain, rng, options={"problem": problem})[0]) - len(calls)
+    if name != "dentfront":
+        assert shorter > 0
+
+
+@pytest.mark.parametrize("certainty", [0.4, 1.01, float("nan")])
+def test_certainty_is_a_probability(certainty):
+    with pytest.raises(ValueError, match=r"IndexEnv\(certainty=\) must be None or lie in \[0.5, 1\]"):
+        IndexEnv(make_task("toolcall"), language_model=FakeModel(1024), certainty=certainty)
+    with pytest.raises(ValueError, match="beside language_model="):
+        IndexEnv(make_task("toolcall"), certainty=0.9)

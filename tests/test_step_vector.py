@@ -29,6 +29,7 @@ MAKERS = {
         make_env, task="toolcall-multiturn", max_response_tokens=4, obs_mode="embed", language_model="tiny"
     ),
     "index": partial(make_env, task="toolcall", max_response_tokens=7, view="index", language_model="tiny", k=4),
+    "certain": partial(make_env, task="toolcall", view="index", language_model="tiny", k=4, certainty=0.9),
     "wrapped": lambda: TimeLimit(EMBED(), 99),
     "text": partial(make_env, task="toolcall", view="text"),
 }
@@ -87,7 +88,7 @@ def same_info(batch, row, info):
 def test_rows_are_environments_stepped_one_by_one(maker, mode):
     make = MAKERS[maker]
     envs, alone = MOSyncVectorEnv([make] * N, autoreset_mode=mode), OneByOne(make, mode)
-    assert (envs._reader is not None) == (maker in ("embed", "dialogue", "index"))
+    assert (envs._reader is not None) == (maker in ("embed", "dialogue", "index", "certain"))
     expected = alone.reset(5)
     observations, infos = envs.reset(seed=5)
     assert observations in envs.observation_space

@@ -51,6 +51,9 @@ class IndexEnv(ReadingEnv[NDArray[np.float32], np.int64]):
     decisions. Order matters to what can be written at all: without a model, where hundreds of tokens are valid, the
     first k may leave out the one that is wanted.
 
+    ``certainty`` leaves out more: tokens to which the language model gives at least that probability, of those that are
+    valid, are written at once too. Episodes become short, and what is written there is beyond the agent's reach.
+
     A response has at least one step. Where the grammar leaves no decision in one, its end is that step: one option
     (the end-of-sequence token, or the last one that the cap allows), and all k actions take it.
 
@@ -94,6 +97,7 @@ class IndexEnv(ReadingEnv[NDArray[np.float32], np.int64]):
         the second for vocabularies of up to 32 tokens, else the first.
     language_model: A name or a `LanguageModel`, see `llm_morl_env.language_model.resolve_language_model`; needed by
         ``ranking="model"`` and ``obs_mode="embed"``. Where it is given, its log-probabilities are among the features.
+    certainty: None, or the probability in [0.5, 1] from which a token is no decision; needs a language model.
     render_mode: None, ``"ansi"`` or ``"human"``.
 
     ## Credits
@@ -110,6 +114,7 @@ class IndexEnv(ReadingEnv[NDArray[np.float32], np.int64]):
         ranking: str | None = None,
         obs_mode: str | None = None,
         language_model: str | LanguageModel | None = None,
+        certainty: float | None = None,
         render_mode: str | None = None,
     ) -> None:
         if isinstance(k, bool) or operator.index(k) < 1:
@@ -123,6 +128,12 @@ class IndexEnv(ReadingEnv[NDArray[np.float32], np.int64]):
         for name, value, needed in (("ranking", self.ranking, "model"), ("obs_mode", self.obs_mode, "embed")):
             if value == needed and not has_model:
                 raise ValueError(f"{name}={value!r} needs language_model=, for example language_model='tiny'; got None")
+        if certainty is not None and not (has_model and 0.5 <= certainty <= 1):
+            raise ValueError(
+                f"{type(self).__name__}(certainty=) must be None or lie in [0.5, 1] beside language_model=, "
+                f"got {certainty!r} and language_model={language_model!r}"
+            )
+        self.certainty = certainty
         inner = TokenEnv if task.dialogue is None else DialogueTokenEnv
         self._env = inner(task, obs_mode="onehot" if self.obs_mode == "onehot" else "ids", render_mode=render_mode)
         self.language_model = None if language_model is None else resolve_language_model(language_model, task.tokenizer)
@@ -184,6 +195,18 @@ class IndexEnv(ReadingEnv[NDArray[np.float32], np.int64]):
             raise RuntimeError(f"{type(self).__name__}.step: no episode is running, call reset first")
         self._ended, self._stepped, self._decided = {}, True, True
         rewards = self._write(int(self._options[chosen % len(self._options)]))
+        return rewards + self._write_forced(), self._over
+
+    def write_on(self, reading: ContextReading | None) -> tuple[NDArray[np.float32], bool] | None:
+        """Write the token of which the model is certain, and what the grammar forces behind it."""
+        if self.certainty is None or reading is None or self._over:
+            return None
+        log_probs = np.round(reading.log_probs[self._valid], LOG_PROB_DECIMALS).astype(np.float64)
+        first = int(log_probs.argmax())
+        token, share = int(self._valid[first]), 1 / float(np.exp(log_probs - log_probs[first]).sum())
+        if share < self.certainty or (not self._decided and self._ends_turn(token)):
+            return None
+        rewards = self._write(token)
         return rewards + self._write_forced(), self._over
 
     def observe(self, reading: ContextReading | None) -> tuple[NDArray[np.float32], dict[str, Any]]:

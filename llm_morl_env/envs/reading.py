@@ -72,6 +72,14 @@ class ReadingEnv(gym.Env[ObsType, ActType], ABC):
             reading: Of the context as it is now; None where `wants_reading` is False.
         """
 
+    def write_on(self, reading: ContextReading | None) -> tuple[NDArray[np.float32], bool] | None:
+        """Write what needs no decision, given what the model says of the context; `observe` has to wait then.
+
+        Returns:
+            Rewards (K,) and whether the episode ended; None, always so by default, where nothing was written.
+        """
+        return None
+
     @property
     @abstractmethod
     def episode(self) -> int:
@@ -92,7 +100,10 @@ class ReadingEnv(gym.Env[ObsType, ActType], ABC):
     ) -> tuple[ObsType, dict[str, Any]]:
         """Begin an episode, and see it."""
         self.begin(seed=seed, options=options)
-        return self.observe(self._read())
+        reading = self._read()
+        while self.write_on(reading) is not None:
+            reading = self._read()
+        return self.observe(reading)
 
     def step(self, action: ActType) -> tuple[ObsType, NDArray[np.float32], bool, bool, dict[str, Any]]:
         """Take an action, and see what came of it.
@@ -101,7 +112,11 @@ class ReadingEnv(gym.Env[ObsType, ActType], ABC):
             Observation, rewards (K,), whether the episode ended, False, info.
         """
         rewards, terminated = self.advance(action)
-        observation, info = self.observe(self._read())
+        reading = self._read()
+        while (written := self.write_on(reading)) is not None:
+            rewards, terminated = rewards + written[0], terminated or written[1]
+            reading = self._read()
+        observation, info = self.observe(reading)
         return observation, rewards, terminated, False, info
 
     def _read(self) -> ContextReading | None:

@@ -162,7 +162,8 @@ class MOSyncVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
                 self._begin(row)
             else:
                 rewards[row], terminated[row], truncated[row] = self._advance(row, action)
-        self._look(range(self.num_envs))
+        later, ended = self._look(range(self.num_envs))
+        rewards, terminated = rewards + later, terminated | ended
         self._ended = terminated | truncated
         infos: dict[str, Any] = {}
         if self.autoreset_mode is AutoresetMode.SAME_STEP and self._ended.any():
@@ -196,12 +197,26 @@ class MOSyncVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
             return np.asarray(rewards), terminated, truncated
         return *self._parts[row].advance(action), False
 
-    def _look(self, rows: Sequence[int]) -> None:
-        """Where a model reads for all, observe rows that have made their transition."""
-        if self._reader is not None:
-            parts = [self._parts[row] for row in rows]
-            for row, part, reading in zip(rows, parts, self._reader.read(rows, parts), strict=True):
-                self._seen[row] = part.observe(reading)
+    def _look(self, rows: Sequence[int]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Where a model reads for all, observe rows that have made their transition.
+
+        Returns:
+            Rewards (N, K) and ends (N,) of what rows wrote on without a decision.
+        """
+        rewards, ended = np.zeros((self.num_envs, self.reward_dim), np.float32), np.zeros(self.num_envs, np.bool_)
+        waiting = list(rows) if self._reader is not None else []
+        while self._reader is not None and waiting:
+            parts, again = [self._parts[row] for row in waiting], []
+            for row, part, reading in zip(waiting, parts, self._reader.read(waiting, parts), strict=True):
+                written = part.write_on(reading)
+                if written is None:
+                    self._seen[row] = part.observe(reading)
+                else:
+                    rewards[row] += written[0]
+                    ended[row] |= written[1]
+                    again.append(row)
+            waiting = again
+        return rewards, ended
 
     def _masked_rows(self, mask: Any) -> list[int]:
         if mask is None:
