@@ -94,10 +94,17 @@ CHOICE = MappingProxyType({"view": "choice", "k": 8, "candidates": str(RUNS / "c
 CHOICE_EASY = MappingProxyType({"view": "choice", "k": 8, "candidates": str(RUNS / "candidates-easy.jsonl")})
 CHOICE_SUMMARIES = MappingProxyType({"view": "choice", "k": 8, "candidates": str(RUNS / "candidates-summaries.jsonl")})
 INDEX = MappingProxyType({"view": "index", "k": 4, "language_model": "tiny"})
+INDEX_FEATURES = MappingProxyType({"view": "index", "k": 2, "language_model": "tiny", "obs_mode": "features"})
+INDEX_CERTAIN = MappingProxyType({**INDEX_FEATURES, "certainty": 0.99})
 TOKENS = MappingProxyType({"view": "token"})
 EASY = MappingProxyType({"difficulty": "easy"})
 #: Of networks that read candidates.
 WIDE: dict[str, Any] = {"learning_rate": 1e-3, "batch_size": 64, "net_arch": [128, 128]}
+
+#: Where most actions but the first do harm.
+EXPLORING: dict[str, Any] = {
+    "learning_rate": 1e-3, "batch_size": 64, "initial_epsilon": 0.5, "final_epsilon": 0.05, "gamma": 0.98,
+}  # fmt: skip
 
 SECTIONS: tuple[Section, ...] = (
     Section(
@@ -131,9 +138,10 @@ SECTIONS: tuple[Section, ...] = (
                 "embedding",
                 "--arm",
                 "grpo:tchebycheff",
-                method="language model, conditioned, Tchebycheff",
+                method="lm-conditioned-tchebycheff",
+                note="language model",
             ),
-            family("conditioned", 15, "--conditioning", "embedding", method="language model, conditioned, linear"),
+            family("conditioned", 15, "--conditioning", "embedding", method="lm-conditioned", note="language model"),
         ),
         chance=LETTERS,
         problems=128,
@@ -156,7 +164,8 @@ SECTIONS: tuple[Section, ...] = (
                 "--arm",
                 "grpo:tchebycheff",
                 seeds=1,
-                method="language model, conditioned, Tchebycheff",
+                method="lm-conditioned-tchebycheff",
+                note="language model",
             ),
         ),
         chance=LETTERS,
@@ -169,14 +178,24 @@ SECTIONS: tuple[Section, ...] = (
         "candidates",
         (
             classic("envelope", 30, 6_000, view=CHOICE, **WIDE),
-            classic("envelope", 30, 6_000, view=CHOICE, seeds=1, method="envelope, small network", learning_rate=3e-4),
+            classic(
+                "envelope",
+                30,
+                6_000,
+                view=CHOICE,
+                seeds=1,
+                method="envelope-small",
+                note="64 x 64, rate 3e-4",
+                learning_rate=3e-4,
+            ),
             classic(
                 "envelope",
                 30,
                 5_000,
                 view=CHOICE,
                 seeds=1,
-                method="envelope, batches of 256",
+                method="envelope-large-batch",
+                note="batches of 256, not prioritised",
                 learning_rate=1e-3,
                 batch_size=256,
                 per=False,
@@ -202,16 +221,36 @@ SECTIONS: tuple[Section, ...] = (
         "ToolCall-MO-v0",
         "gold",
         (
-            classic("envelope", 120, 12_000, view=INDEX, initial_epsilon=0.5, final_epsilon=0.05, **WIDE),
+            classic("envelope", 120, 10_000, view=INDEX_CERTAIN, note="certain tokens written", **EXPLORING),
+            classic(
+                "envelope",
+                120,
+                10_000,
+                view=INDEX,
+                seeds=1,
+                method="envelope-hidden",
+                note="hidden state, k = 4",
+                **{**EXPLORING, **WIDE},
+            ),
+            classic(
+                "envelope",
+                120,
+                10_000,
+                view=INDEX_FEATURES,
+                seeds=1,
+                method="envelope-features",
+                note="option features alone, k = 2",
+                **EXPLORING,
+            ),
             classic(
                 "maskable_ppo_conditioned",
                 60,
                 1_000_000,
                 view=TOKENS,
-                method="maskable_ppo_conditioned (token)",
+                method="maskable_ppo_conditioned",
                 note="token view with masks",
             ),
-            family("conditioned", 60, "--policy", "tiny", method="language model, conditioned"),
+            family("conditioned", 60, "--policy", "tiny", method="lm-conditioned", note="language model"),
         ),
         env_kwargs=EASY,
         chance=TOKENS,
@@ -225,8 +264,8 @@ SECTIONS: tuple[Section, ...] = (
         (
             classic("envelope", 30, 6_000, view=CHOICE_SUMMARIES, seeds=1, **WIDE),
             classic("maskable_ppo_conditioned", 30, 40_000, view=CHOICE_SUMMARIES, seeds=1),
-            family("conditioned", 60, "--policy", "tiny", seeds=1, method="language model, conditioned"),
-            family("soup", 60, "--policy", "tiny", seeds=1, method="language models, soup"),
+            family("conditioned", 60, "--policy", "tiny", seeds=1, method="lm-conditioned", note="language model"),
+            family("soup", 60, "--policy", "tiny", seeds=1, method="lm-soup", note="language models"),
         ),
         chance=CHOICE_SUMMARIES,
         problems=128,
