@@ -201,7 +201,6 @@ SECTIONS: tuple[Section, ...] = (
                 per=False,
             ),
             classic("gpi_ls", 30, 4_000, view=CHOICE, **WIDE),
-            classic("maskable_ppo_conditioned", 30, 40_000, view=CHOICE, seeds=1),
             classic("pcn", 30, 10_000, view=CHOICE, seeds=1),
         ),
         chance=CHOICE,
@@ -263,7 +262,6 @@ SECTIONS: tuple[Section, ...] = (
         "candidates",
         (
             classic("envelope", 30, 6_000, view=CHOICE_SUMMARIES, seeds=1, **WIDE),
-            classic("maskable_ppo_conditioned", 30, 40_000, view=CHOICE_SUMMARIES, seeds=1),
             family("conditioned", 60, "--policy", "tiny", seeds=1, method="lm-conditioned", note="language model"),
             family("soup", 60, "--policy", "tiny", seeds=1, method="lm-soup", note="language models"),
         ),
