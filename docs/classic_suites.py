@@ -210,7 +210,10 @@ SECTIONS: tuple[Section, ...] = (
         "Tool calls of the easy tier, choice among 8 candidates",
         "ToolCall-MO-v0",
         "candidates",
-        (classic("envelope", 30, 6_000, view=CHOICE_EASY, **WIDE),),
+        (
+            classic("envelope", 30, 6_000, view=CHOICE_EASY, **WIDE),
+            classic("gpi_ls", 30, 4_000, view=CHOICE_EASY, **WIDE),
+        ),
         env_kwargs=EASY,
         chance=CHOICE_EASY,
     ),
