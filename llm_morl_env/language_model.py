@@ -80,6 +80,7 @@ class LanguageModel(Protocol):
     Attributes:
         name: What it was loaded by.
         hidden_size: C.
+        vocab_size: V.
     """
 
     @property
@@ -88,6 +89,10 @@ class LanguageModel(Protocol):
 
     @property
     def hidden_size(self) -> int:
+        """See above."""
+
+    @property
+    def vocab_size(self) -> int:
         """See above."""
 
     def session(self, n_rows: int, max_tokens: int) -> Session:
@@ -125,6 +130,11 @@ def resolve_language_model(language_model: str | LanguageModel, tokenizer: TextT
         ValueError: If there is no such model, or its vocabulary is another.
     """
     if not isinstance(language_model, str):
+        if language_model.vocab_size != tokenizer.vocab_size:
+            raise ValueError(
+                f"language_model={language_model.name!r} has a vocabulary of {language_model.vocab_size} tokens, the "
+                f"environment's tokenizer ({tokenizer.path}) one of {tokenizer.vocab_size}"
+            )
         return language_model
     module, function = LOADER.split(":")
     try:

@@ -18,7 +18,7 @@ class FakeWriter:
     def __init__(self, task, n_known=64):
         splits = (task.with_split(split) for split in ("train", "eval"))
         self.known = {p.prompt: p.meta["gold"] for s in splits for p in (s[i] for i in range(min(n_known, len(s))))}
-        self.count = task.tokenizer.count
+        self.count, self.vocab_size = task.tokenizer.count, task.tokenizer.vocab_size
         self.batches = []
 
     def __deepcopy__(self, memo):

@@ -32,6 +32,12 @@ TESTS = (
     "test_normalized.py",
     "test_clipped_objectives.py",
     "test_monitor.py",
+    "test_reading.py",
+    "test_dialogue_token.py",
+    "test_dialogue_text.py",
+    "test_dialogue_views.py",
+    "test_skip_forced.py",
+    "test_prompt_words.py",
 )
 
 

@@ -95,7 +95,6 @@ def test_features_say_what_their_names_say():
     expected = {
         "mean_log_prob": [-0.3, -0.3, -1.0],
         "least_log_prob": [-0.4, -0.4, -1.5],
-        "log_prob_below_best": [0.0, 0.0, -3.4],
         "last_log_prob": [-0.4, -0.4, -1.0],
         "length": [0.5, 0.5, 1.0],
         "same_form": [2 / 3, 2 / 3, 1 / 3],

@@ -259,3 +259,10 @@ def test_what_is_written_to_a_prompt_depends_on_its_generator_alone():
         TINY.write(prompts, 3, max_new_tokens=3, rngs=rngs(1))
     with pytest.raises(ValueError, match="at least 1, got 0"):
         TINY.write(prompts, 0, max_new_tokens=3, rngs=rngs(1, 2, 3))
+
+
+def test_an_object_with_another_vocabulary_is_refused():
+    letters = make_task("dentfront").tokenizer
+    model = resolve_language_model("tiny", TextTokenizer())
+    with pytest.raises(ValueError, match="'tiny' has a vocabulary of 1024 tokens, the environment's tokenizer"):
+        resolve_language_model(model, letters)

@@ -136,3 +136,26 @@ def test_environments_that_it_cannot_serve_are_refused():
     continuous.action_space = Box(0, 1, (1,))
     with pytest.raises(TypeError, match=r"SkipForced\(env=\) needs Discrete actions"):
         SkipForced(continuous)
+
+
+def test_what_a_turn_said_outlasts_the_forced_beginning_of_the_next():
+    env, rng = SkipForced(gym.make("ToolCall-MultiTurn-MO-v0")), np.random.default_rng(0)
+    turns = 0
+    for seed in range(3):
+        _, info = env.reset(seed=seed)
+        over = False
+        while not over:
+            _, reward, over, _, info = env.step(int(rng.choice(np.flatnonzero(info["action_mask"]))))
+            np.testing.assert_allclose(list(info["reward_components"].values()), reward, atol=1e-6)
+            turns += bool(info["response"])
+    assert turns >= 3
+
+
+def test_an_episode_without_a_decision_shares_nothing_between_its_calls():
+    env = SkipForced(Corridor([[1], [2]]))
+    observation, info = env.reset(seed=0)
+    observation[:], info["action_mask"][:] = 77, 77
+    later, _, over, _, latest = env.step(0)
+    assert over
+    assert later.tolist() == [2.0]
+    assert 77 not in latest["action_mask"]

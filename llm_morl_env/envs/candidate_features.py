@@ -28,7 +28,6 @@ FEATURES: Mapping[str, tuple[float, float]] = MappingProxyType(
     {
         "mean_log_prob": (-0.3, 0.25),
         "least_log_prob": (-3.4, 2.2),
-        "log_prob_below_best": (-6.0, 7.0),
         "opening_log_prob": (-2.3, 1.5),
         "last_log_prob": (-0.2, 0.5),
         "closing_log_prob": (-1.4, 2.0),
@@ -67,9 +66,10 @@ def candidate_features(
 ) -> NDArray[np.float32]:
     """The features of k candidates, float32 (k, F), within plus and minus `LIMIT`; the order of `FEATURES`.
 
-    - Log-probabilities under the writer: mean, least, and total below that of the best candidate; of the opening (sum
-      over the first `OPENING` tokens), of the last token and of the closing. Whether it ``finished`` by itself.
-    - ``length`` in tokens relative to the longest.
+    - Log-probabilities under the writer: mean, least, of the opening (sum over the first `OPENING` tokens), of the last
+      token and of the closing. Whether it ``finished`` by itself.
+    - ``length`` in tokens relative to the longest, in eighths: exact shares, or totals beside means, would tell the
+      number of tokens, and with it the score of an objective that counts them.
     - Agreement: ``same_text``, the share of candidates with the same text (self-consistency, Wang et al. 2023);
       ``overlap``, the mean Jaccard index of its set of tokens with those of the others; the same of its form, which is
       its sequence of structural tags; how many different tags it has, and how many more tags than the median.
@@ -105,12 +105,11 @@ def candidate_features(
     raw: dict[str, Floats] = {
         "mean_log_prob": mean,
         "least_log_prob": _each(log_probs, np.min),
-        "log_prob_below_best": total - total.max(),
         "opening_log_prob": np.array([values[:OPENING].sum() for values in log_probs]),
         "last_log_prob": np.array([values[-1] for values in log_probs]),
         "closing_log_prob": np.array([values[-CLOSING:].sum() for values in log_probs]),
         "finished": np.array([c.finished for c in candidates], np.float64),
-        "length": lengths / max(1.0, lengths.max()),
+        "length": np.round(8 * lengths / max(1.0, lengths.max())) / 8,
         "same_text": _share([c.text for c in candidates]),
         "overlap": _overlap([set(ids) for ids in text_ids]),
         "in_prompt": np.array([_share_in(ids, prompt) for ids in text_ids]),

@@ -214,7 +214,8 @@ class ChoiceEnv(TaskEnv[NDArray[np.float32], np.int64]):
 
     def _neighbours(self, split: str, number: int) -> Sequence[int]:
         """The problem itself; and its block, where the whole block will be visited."""
-        if self.n_problems is None or number >= self.n_problems:
+        covered = self.source.covered(split)
+        if self.n_problems is None or number >= (self.n_problems if covered is None else min(self.n_problems, covered)):
             return [number]
         start = number - number % BLOCK
         return range(start, min(start + BLOCK, len(self._drawn_from(split))))

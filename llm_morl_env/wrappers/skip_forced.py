@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import gymnasium as gym
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llm_morl_env.wrappers.changed_return import ActType, ObsType
-from llm_morl_env.wrappers.declared import reward_box
+from llm_morl_env.wrappers.declared import reward_box, with_components
 
 Floats32 = NDArray[np.float32]
 
@@ -68,7 +69,8 @@ class SkipForced(gym.Wrapper[ObsType, ActType, ObsType, ActType], gym.utils.Reco
             observation, np.zeros(self._reward_shape, np.float32), False, False, {}
         )
         if terminated or truncated:
-            self._ended = observation, terminated, truncated, latest  # what it says of the end belongs to the step
+            # What it says of the end belongs to the step, which must not share arrays with this call.
+            self._ended = copy.deepcopy((observation, terminated, truncated, latest))
         mask = {"action_mask": latest["action_mask"]} if "action_mask" in latest else {}
         return observation, {**info, **mask, "skipped": latest["skipped"]}
 
@@ -87,11 +89,18 @@ class SkipForced(gym.Wrapper[ObsType, ActType, ObsType, ActType], gym.utils.Reco
         self, observation: ObsType, rewards: Floats32, terminated: bool, truncated: bool, info: dict[str, Any]
     ) -> tuple[ObsType, Floats32, bool, bool, dict[str, Any]]:
         """Take forced actions until there is a choice or the end."""
-        skipped = 0
+        skipped, said = 0, _said(info)
         while not (terminated or truncated):
             allowed = np.flatnonzero(self._masks())
             if len(allowed) != 1:
                 break
             observation, reward, terminated, truncated, info = self.env.step(allowed[0])
             rewards, skipped = rewards + np.asarray(reward, np.float32), skipped + 1
-        return observation, rewards, terminated, truncated, {**info, "skipped": skipped}
+            said = _said(info) or said
+        described = with_components(self.env, {**info, **said, "skipped": skipped}, rewards)
+        return observation, rewards, terminated, truncated, described
+
+
+def _said(info: dict[str, Any]) -> dict[str, Any]:
+    """What an info says of a turn that has just ended; nothing where none has."""
+    return {key: info[key] for key in ("response", "reply") if key in info and info.get("response")}
