@@ -133,6 +133,19 @@ def test_interrupt_ends_a_training_and_keeps_what_was_learned():
     assert len(result.policies) >= 1
 
 
+@pytest.mark.parametrize(("algo", "steps"), [("nlmoppo", 500), ("ipro", 1000)])
+def test_too_few_steps_for_an_update_are_refused(algo, steps):
+    with pytest.raises(
+        ValueError, match=r"total_timesteps=\) is too small: each of the algorithm's runs gets 100 steps"
+    ):
+        train_classic(algo, DENT, **{**INDEX, "total_timesteps": steps, "seed": 0})
+
+
+def test_sweeps_share_the_time():
+    result = train_classic("moql", DENT, **{**INDEX, "total_timesteps": 10**6, "seed": 0, "max_cpu_seconds": 1.0})
+    assert len(result.policies) == 5
+
+
 def test_unknown_settings_are_named():
     with pytest.raises(
         ValueError, match=r"algo_kwargs of 'pcn': unknown \['learningrate'\]; known are .*learning_rate"

@@ -92,9 +92,26 @@ def test_clock_ends_at_the_first_interrupt_and_others_pass():
 
 def test_progress_is_printed_though_the_library_is_silenced(capsys):
     clock = Clock(1, History(), progress=print)
-    with clock.running(), silenced():
+    with silenced(), clock.running():  # as trainers open them
         print("the library's own words")
     assert capsys.readouterr().out.startswith("ClassicProgress(")
+
+
+def test_a_part_of_the_time_ends_a_part_of_the_training():
+    clock, ended = Clock(10, History(), max_cpu_seconds=0.2), 0
+    with clock.running():
+        for part in (0.05, 0.1):
+            with clock.until(part):
+                while True:
+                    clock.tick()
+            ended += 1
+            assert clock.stopped is None
+            assert part <= clock.cpu_seconds < 0.2
+        with clock.until(0.9):
+            while True:
+                clock.tick()
+        pytest.fail("the whole time is over")
+    assert (ended, clock.stopped) == (2, "time")
 
 
 def test_maker_scales_and_gives_back_what_the_task_pays():

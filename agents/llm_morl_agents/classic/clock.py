@@ -83,6 +83,7 @@ class Clock:
         self._end: float | None = None
         self._next = 0.0
         self._flag: InterruptFlag | None = None
+        self._stdout = sys.stdout  # before a library is silenced
 
     @property
     def max_cpu_seconds(self) -> float:
@@ -98,7 +99,6 @@ class Clock:
     def running(self) -> Iterator[None]:
         """Time the body, and end it quietly when the time is over or at Ctrl-C; a second Ctrl-C interrupts."""
         self._start, self._end, self._next = time.process_time(), None, REPORT_EVERY
-        self._stdout = sys.stdout
         with InterruptFlag() as flag:
             self._flag = flag
             try:
@@ -108,6 +108,19 @@ class Clock:
             finally:
                 self._end, self._flag = time.process_time(), None
         self._report()
+
+    @contextlib.contextmanager
+    def until(self, cpu_seconds: float) -> Iterator[None]:
+        """End the body alone when so much time is over, counted from the beginning of `running`."""
+        whole, self._limit = self._limit, min(self._limit, cpu_seconds)
+        try:
+            yield
+        except TrainingStopped:
+            if self.stopped == "interrupt" or self.cpu_seconds >= whole:
+                raise
+            self.stopped = None
+        finally:
+            self._limit = whole
 
     def tick(self, steps: int = 1) -> None:
         """Count steps of the training environment, none for those of an evaluation.

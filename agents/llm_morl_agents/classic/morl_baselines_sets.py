@@ -88,12 +88,13 @@ def train_ipro(job: Job) -> Trained:
     iterations = int(bench.own["max_iterations"])
     solved = iterations + (2 if bench.n_objectives == 2 else 2 * bench.n_objectives)
     found: list[ClassicPolicy] = []
+    envs = _vector_env(bench)  # before the working directory changes: candidates may have relative paths
     with morl_baselines_compat(job.seed, job.history):
         built, trained = bench.split(
             algorithm, iter_total_timesteps=job.total_timesteps // solved, tolerance=1e-3, offset=0.05
         )
         outer = algorithm(
-            env=_vector_env(bench),
+            env=envs,
             seed=job.seed,
             log=True,
             device="cpu",
@@ -101,6 +102,7 @@ def train_ipro(job: Job) -> Trained:
             **built,
         )
         inner = outer.agent
+        _check_updates(inner, job.total_timesteps // solved)
         inner.policy_evaluate = partial(inner.policy_evaluate, eval_episodes=bench.own["eval_episodes"])
         train = inner.train
 
@@ -122,11 +124,12 @@ def train_nlmoppo(job: Job) -> Trained:
 
     bench = Bench(job, weights=None, utility=linear_utility, num_envs=NUM_ENVS, eval_episodes=CLAIM_EPISODES)
 
+    envs = _vector_env(bench)  # before the working directory changes: candidates may have relative paths
+
     def one(i: int, weights: Floats, steps: int, found: list[ClassicPolicy]) -> None:
         built, _ = bench.split(NLMOPPO)
-        agent = NLMOPPO(
-            i, _vector_env(bench), seed=job.seed + i, log=True, device="cpu", total_timesteps=steps, **built
-        )
+        agent = NLMOPPO(i, envs, seed=job.seed + i, log=True, device="cpu", total_timesteps=steps, **built)
+        _check_updates(agent, steps)
         agent.policy_evaluate = partial(agent.policy_evaluate, eval_episodes=bench.own["eval_episodes"])
         w = torch.as_tensor(weights, dtype=torch.float32)
 
@@ -140,6 +143,19 @@ def train_nlmoppo(job: Job) -> Trained:
         found[-1] = policy(claim)
 
     return Trained(_sweep(job, bench, one))
+
+
+def _check_updates(agent: Any, steps: int) -> None:
+    """Refuse a training that would not update once.
+
+    Raises:
+        ValueError: If its steps are fewer than those of an update.
+    """
+    if not agent.num_iterations:
+        raise ValueError(
+            f"train_classic(total_timesteps=) is too small: each of the algorithm's runs gets {steps} steps, and an "
+            f"update takes {agent.batch_size}"
+        )
 
 
 def train_eupg(job: Job) -> Trained:
@@ -253,12 +269,13 @@ def train_pql(job: Job) -> Trained:
 def _sweep(
     job: Job, bench: Bench, one: Callable[[int, Floats, int, list[ClassicPolicy]], None]
 ) -> tuple[ClassicPolicy, ...]:
-    """Runs, an equal share of the steps each: ``one(i, weights, steps, found)`` appends its policy before it trains."""
+    """Runs, an equal share of steps and time each: ``one(i, weights, steps, found)`` appends its policy and trains."""
     preferences = bench.sweep()
     found: list[ClassicPolicy] = []
     with morl_baselines_compat(job.seed, job.history), job.clock.running():
         for i, weights in enumerate(preferences):
-            one(i, weights, job.total_timesteps // len(preferences), found)
+            with job.clock.until(job.clock.max_cpu_seconds * (i + 1) / len(preferences)):
+                one(i, weights, job.total_timesteps // len(preferences), found)
     return tuple(found)
 
 

@@ -149,8 +149,12 @@ def main(arguments: Sequence[str]) -> int:
             _say(console, f"{run.name}: no policy after {result.steps} steps; give it more", style="bold red")
             failed = True
             continue
-        with console.status(f"{run.name}: evaluating {len(result.policies)} policies"):
-            records.append(evaluated(run, result))
+        try:
+            with console.status(f"{run.name}: evaluating {len(result.policies)} policies"):
+                records.append(evaluated(run, result))
+        except ValueError as error:
+            _say(console, f"{run.name}: {error}", style="bold red")
+            failed = True
     _show(console, records)
     _say(console, f"\n{options.out}")
     return 1 if failed or refused else 0
@@ -164,9 +168,9 @@ def check_options(options: ClassicOptions) -> None:
     """
     from llm_morl_agents.classic import ALGORITHMS
 
-    for name in ("seeds", "steps", "eval_problems"):
-        if getattr(options, name) < 1:
-            raise UserError(f"{name} must be at least 1, got {getattr(options, name)}")
+    for name, least in (("seeds", 1), ("steps", 1), ("eval_problems", 4)):
+        if getattr(options, name) < least:
+            raise UserError(f"{name} must be at least {least}, got {getattr(options, name)}")
     if options.max_cpu_seconds is not None and not options.max_cpu_seconds > 0:
         raise UserError(f"max_cpu_seconds must be above 0, got {options.max_cpu_seconds}")
     unknown = [name for name in options.algo if name not in ALGORITHMS]
@@ -189,6 +193,8 @@ def refusals(options: ClassicOptions) -> dict[str, str]:
 
     llm_morl_env.register()
     env = gym.make(options.env, view=options.view, **options.env_kwargs)
+    if options.eval_split != "eval":
+        gym.make(options.env, view=options.view, split=options.eval_split, **options.env_kwargs)
     found = {}
     for algo in options.algo:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,7 +145,8 @@ def trained_records(
     episodes = _episodes(options, [record for record, _ in found])
     for source in sources:
         if not isinstance(source, RecordSource):
-            slug = f"{source.folder.name}-{source.jobs[0].arm.agent}-{len(found)}-seed{source.seed}"
+            which = hashlib.sha256(f"{source.folder.resolve()}|{source.method}".encode()).hexdigest()[:8]
+            slug = f"{source.folder.name}-{which}-seed{source.seed}"
             with console.status(f"{source.method}, seed {source.seed}: evaluating {len(source.jobs)} policies"):
                 record = source.record(
                     out / RECORDS / slug, n_episodes=episodes, split=options.split, seeds=range(options.eval_seeds)

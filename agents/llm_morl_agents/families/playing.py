@@ -46,6 +46,7 @@ class FamilyPolicy:
         """Vector returns (n, K); NaN where an objective does not apply. See `FrontPolicy.returns`."""
         rows = np.asarray(problems, dtype=np.int64)
         self.policy.load_state_tensors(self.tensors)
+        self.envs.reset(seed=seed)  # of rewards with noise
         shape = len(rows), turns_of(self.envs) * self.sampling.max_new_tokens
         uniforms = draw_uniforms(np.random.default_rng(seed), *shape)
         k = int(self.envs.unwrapped.reward_dim)  # type: ignore[attr-defined]  # not in Gymnasium

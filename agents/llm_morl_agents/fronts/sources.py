@@ -113,7 +113,9 @@ class RunsSource:
         if kept.is_file() and kept.stat().st_mtime_ns > written:
             record = read_record(place)
             about = record.evaluation
-            if (about.split, about.seeds) == (split, tuple(seeds)) and len(about.problems) >= n_episodes:
+            subject = Subject.of(record.env_id, record.env_kwargs)
+            same = (record.method, record.seed, subject) == (self.method, self.seed, self.subject)
+            if same and (about.split, about.seeds) == (split, tuple(seeds)) and len(about.problems) >= n_episodes:
                 return record
         rows = [row for job in self.jobs for row in read_rows(job.folder / METRICS) if row["kind"] == "step"]
         kwargs = self.subject.env_kwargs
