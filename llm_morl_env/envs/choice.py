@@ -67,10 +67,9 @@ class ChoiceEnv(TaskEnv[NDArray[np.float32], np.int64]):
     - ``candidates="grammar"``: distinct responses that the task's grammar allows, drawn uniformly token by token. For
       small vocabularies that no model knows; the features tell little of such texts.
 
-    What the features are good for, measured on ToolCall-MO-v0 with 8 candidates of the embedded model, 512 problems to
-    learn from and 256 of ``eval``: least squares from the features of a candidate to its scores reaches 93 % of the gap
-    between a random and the best choice in expected utility (21 preferences, objectives scaled to [0, 1]) on the
-    standard tier, and 93 % on the easy one; always action 0 reaches 68 % and 76 %.
+    On ToolCall-MO-v0 with 8 candidates of the embedded model, always action 0 reaches 68 % of the gap between a random
+    and the best choice in expected utility (256 problems of ``eval``, 21 preferences, objectives scaled to [0, 1]) on
+    the standard tier, and 76 % on the easy one. What classic algorithms make of the features: docs/classic.md.
 
     ## Observation Space
     float32 Box (k * F + G,) within plus and minus 5: a block of F features for each candidate, in order

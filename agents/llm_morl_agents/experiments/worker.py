@@ -170,10 +170,12 @@ def main(arguments: Sequence[str]) -> int:
                 arm, seed = parse_arm(asked["arm"]), int(asked["seed"])
                 _print_to(run_folder(experiment, arm, seed) / LOG)
                 status = attempt(experiment, arm, seed)
+                # The agent and its optimizer refer to each other. Before the answer, after which this process may be
+                # interrupted: a KeyboardInterrupt inside a finalizer is swallowed.
+                gc.collect()
                 print(status, file=answers, flush=True)
                 if status == INTERRUPTED:
                     return status
-                gc.collect()  # the agent and its optimizer refer to each other
         except KeyboardInterrupt:
             return INTERRUPTED
     return 0
