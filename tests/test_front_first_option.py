@@ -1,0 +1,75 @@
+"""The policy that always takes the first option of a view."""
+
+from __future__ import annotations
+
+import gymnasium as gym
+import numpy as np
+import pytest
+
+from llm_morl_agents.fronts.evaluation import evaluate_front
+from llm_morl_agents.fronts.first_option import ROWS, FirstOptionPolicy
+
+TOOL, TURNS, DENT = "ToolCall-MO-v0", "ToolCall-MultiTurn-MO-v0", "DentFront-MO-v0"
+
+
+def one_by_one(env_id, env_kwargs, problems, *, split):
+    """The returns of action 0 in an environment of one episode at a time."""
+    env, found = gym.make(env_id, **env_kwargs), []
+    for problem in problems:
+        env.reset(seed=0, options={"problem": problem, "split": split})
+        total, over = 0.0, False
+        while not over:
+            _, rewards, terminated, truncated, _ = env.step(0)
+            total, over = total + np.asarray(rewards, np.float64), terminated or truncated
+        found.append(total)
+    return np.array(found)
+
+
+@pytest.mark.parametrize(
+    ("env_id", "env_kwargs", "n"),
+    [
+        (TOOL, {"difficulty": "easy", "view": "index", "k": 4}, 2 * ROWS + 5),
+        (TOOL, {"difficulty": "easy", "view": "index", "language_model": "tiny", "obs_mode": "features"}, ROWS + 3),
+        (TURNS, {"view": "index", "language_model": "tiny", "obs_mode": "features"}, 6),
+        (TOOL, {"difficulty": "easy", "view": "choice", "language_model": "tiny", "k": 3}, 5),
+    ],
+)
+def test_a_batch_earns_what_its_episodes_earn_one_by_one(env_id, env_kwargs, n):
+    problems = [*reversed(range(n - 1)), 0]
+    returns = FirstOptionPolicy(env_id, env_kwargs).returns(problems, split="eval", seed=0)
+    expected = one_by_one(env_id, env_kwargs, problems, split="eval")
+    np.testing.assert_allclose(returns, expected, rtol=0, atol=1e-5)
+    assert np.ptp(expected, axis=0).max() > 0  # so that a wrong order of the problems is seen
+
+
+def test_of_candidates_it_takes_the_likeliest():
+    kwargs = {"difficulty": "easy", "view": "choice", "language_model": "tiny", "k": 3}
+    env = gym.make(TOOL, **kwargs)
+    scores = env.unwrapped.candidate_scores(range(ROWS + 2), "eval")
+    returns = FirstOptionPolicy(TOOL, kwargs).returns(range(ROWS + 2), split="eval", seed=3)
+    np.testing.assert_allclose(returns, scores[:, 0], atol=1e-6)
+    assert not np.allclose(scores[:, 0], scores[:, 1])
+
+
+def test_first_options_of_a_language_model_are_far_above_chance():
+    kwargs = {"difficulty": "easy", "view": "index", "language_model": "tiny", "obs_mode": "features"}
+    policy = FirstOptionPolicy(TOOL, kwargs)
+    evaluation = evaluate_front([policy], TOOL, n_episodes=32, env_kwargs=kwargs, resamples=20)
+    assert evaluation.labels == ("first option of index",)
+    assert evaluation.measures["expected_utility"].value > 0.9
+
+
+def test_noise_follows_the_seed():
+    policy = FirstOptionPolicy(DENT, {"view": "index", "k": 3, "transforms": ["noisy(scale=0.5)"]})
+    first, again, other = (policy.returns([0] * 40, split="eval", seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+    assert len(np.unique(first[:, -1])) == 40  # the objective of noise: every episode has a seed of its own
+
+
+def test_names_and_views():
+    assert FirstOptionPolicy(DENT, {"view": "index"}, label="first").label == "first"
+    assert FirstOptionPolicy(DENT, {"view": "choice"}).label == "first option of choice"
+    for kwargs in ({}, {"view": "token"}):
+        with pytest.raises(ValueError, match="must have a view"):
+            FirstOptionPolicy(DENT, kwargs)
