@@ -4,6 +4,8 @@ import importlib.metadata
 import json
 import os
 import random
+import subprocess
+import sys
 
 import gymnasium as gym
 import numpy as np
@@ -218,6 +220,86 @@ def test_actions_above_255(algo):
         assert stored(library(algo, env), "actions", obs, 299) == [299]
     with pytest.raises((OverflowError, AssertionError)):  # and the library is as before
         assert stored(library(algo, env), "actions", obs, 299) == [299]
+
+
+class Near(gym.Env):
+    """One step, four actions: a front of vectors that are alike in their first four digits."""
+
+    observation_space = gym.spaces.Box(0, 1, (2,), np.float32)
+    action_space = gym.spaces.Discrete(4)
+    reward_space = gym.spaces.Box(0, 1, (2,), np.float32)
+
+    def __init__(self, view):
+        super().__init__()
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        reward = np.array([0.5 + 1e-5 * action, 0.5 - 1e-5 * action], np.float32)
+        return np.zeros(2, np.float32), reward, True, False, {}
+
+
+if "Near-MO-v0" not in gym.registry:
+    gym.register("Near-MO-v0", entry_point=Near, disable_env_checker=True)
+
+
+@pytest.mark.parametrize("algo", ["pcn", "pql"])
+def test_policies_of_nearly_equal_returns_have_labels_of_their_own(algo):
+    kwargs = {"view": "index", "total_timesteps": 100, "seed": 0, "algo_kwargs": TINY[algo], "scaled": False}
+    result = train_classic(algo, "Near-MO-v0", **kwargs)
+    labels = [policy.label for policy in result.policies]
+    assert len(set(labels)) == len(labels) == 4
+    assert len({label.partition(": ")[2] for label in labels}) == 1
+
+
+@pytest.mark.parametrize("algo", ["moql", "sb3_ppo"])
+def test_preferences_of_a_sweep_that_read_alike_are_refused(algo):
+    if algo == "sb3_ppo":
+        require("stable_baselines3")
+    weights = [[0.33331, 0.66669], [0.33332, 0.66668], [1, 0]]
+    with pytest.raises(
+        ValueError, match=r"\['weights'\] must differ in their first three digits, got \['0.333 0.667'\]"
+    ):
+        train_classic(algo, DENT, **{**INDEX, "total_timesteps": 50, "seed": 0, "algo_kwargs": {"weights": weights}})
+
+
+#: In a process that has not imported the library yet, without ``distutils``.
+FIRST_IMPORT = """
+import importlib.util
+import sys
+
+import numpy as np
+
+from llm_morl_agents.classic import train_classic
+
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name == "distutils" else find(name, *rest)
+sys.modules.pop("distutils", None), sys.modules.pop("distutils.util", None)
+before = np.get_printoptions()
+assert not any(name.startswith("morl_baselines") for name in sys.modules)
+train_classic({algo!r}, {env!r}, view="index", env_kwargs={kwargs!r}, total_timesteps=60, seed=0, algo_kwargs={own!r})
+from morl_baselines.common import morl_algorithm
+
+assert np.get_printoptions() == before, np.get_printoptions()
+assert morl_algorithm.strtobool.__module__ == "llm_morl_agents.classic.compat"
+"""
+
+
+def test_the_first_import_changes_nothing_and_needs_no_distutils():
+    code = FIRST_IMPORT.format(algo="gpi_ls", env=DENT, kwargs=INDEX["env_kwargs"], own=TINY["gpi_ls"])
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout == ""
+
+
+def test_conditioned_networks_are_asked_what_fronts_are_valued_at():
+    from llm_morl_agents.fronts.evaluation import evaluate_front
+
+    result = train("envelope")
+    found = evaluate_front(result.policies, DENT, n_episodes=4, seeds=range(8))
+    np.testing.assert_allclose(np.array(found.weights), found.conditions, atol=1e-6)
 
 
 def test_float_observations_of_eupg():

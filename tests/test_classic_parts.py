@@ -346,6 +346,9 @@ def test_distutils_of_pythons_without(monkeypatch):
         from distutils.util import strtobool as shimmed
 
         assert shimmed is strtobool
+        with distutils_shim():  # within another, which takes it away
+            assert sys.modules["distutils.util"].strtobool is strtobool
+        assert "distutils" in sys.modules
     assert "distutils" not in sys.modules
     with pytest.raises(ValueError, match="invalid truth value 'maybe'"):
         strtobool("maybe")

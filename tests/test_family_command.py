@@ -10,8 +10,10 @@ from llm_morl_agents.experiments.compare import TASK, jobs_of, open_folder
 from llm_morl_agents.experiments.config import CompareConfig
 from llm_morl_agents.experiments.errors import UserError
 from llm_morl_agents.experiments.runner import run
+from llm_morl_agents.families.config import FamilyOptions
 from llm_morl_agents.families.sweep import SweepFamily
 from llm_morl_agents.families.table import load_family
+from llm_morl_agents.fronts.evaluation import WEIGHTS
 from llm_morl_agents.fronts.record import read_record
 
 ENV = "DentFront-MO-v0"
@@ -37,6 +39,10 @@ def test_trained_evaluated_and_not_trained_again(tmp_path, capsys):
     assert (folder / "family.safetensors").stat().st_mtime_ns == written
     assert main([*command, "--seed", "1"]) == 2
     assert "seed: 0 -> 1" in capsys.readouterr().err
+
+
+def test_families_are_evaluated_at_the_preferences_that_fronts_are_valued_at():
+    assert FamilyOptions().evaluation_preferences == WEIGHTS
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ PATCHES: tuple[Patch, ...] = (
 @contextlib.contextmanager
 def distutils_shim() -> Iterator[None]:
     """``distutils.util.strtobool``, which morl-baselines imports, for Pythons from 3.12 without setuptools."""
-    if importlib.util.find_spec("distutils") is not None:
+    if "distutils" in sys.modules or importlib.util.find_spec("distutils") is not None:
         yield
         return
     util = types.ModuleType("distutils.util")
@@ -196,6 +196,18 @@ def silenced() -> Iterator[None]:
     """What the library prints and warns of is dropped, and numpy prints as before: an import of it sets 4 digits."""
     with warnings.catch_warnings(), np.printoptions(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
+        yield
+
+
+@contextlib.contextmanager
+def importing() -> Iterator[None]:
+    """Around imports of morl-baselines, which need ``distutils``, print, and change how numpy prints ever after.
+
+    Raises:
+        ImportError: If morl-baselines is not installed.
+    """
+    installed_version()
+    with silenced(), distutils_shim():
         yield
 
 

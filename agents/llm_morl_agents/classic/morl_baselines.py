@@ -16,7 +16,7 @@ import torch
 
 from llm_morl_agents.classic.actors import ClassicPolicy, PlayerMaker, Stage, numbers
 from llm_morl_agents.classic.algorithms import Floats, Job, Trained, on_simplex
-from llm_morl_agents.classic.compat import morl_baselines_compat
+from llm_morl_agents.classic.compat import importing, morl_baselines_compat
 from llm_morl_agents.classic.environments import Watched
 from llm_morl_agents.classic.players import (
     CommandPlayer,
@@ -27,8 +27,6 @@ from llm_morl_env.metrics import equally_spaced_weights, pareto_front
 
 #: Episodes that a claim goes over where the library keeps none of its own, as many as its evaluations take.
 CLAIM_EPISODES = 5
-#: About as many preferences are asked of a network that serves all.
-FRONT_SIZE = 21
 #: What the library is told in any case; they are no settings.
 FIXED = (
     *("env", "envs", "eval_env", "self", "args", "kwargs", "id", "seed", "log", "device", "total_timesteps"),
@@ -95,7 +93,7 @@ class Bench:
         return ClassicPolicy(policy.label, policy.weights, returns.mean(axis=0), policy.stage, policy.player)
 
     def family(self, player: Callable[[Floats], PlayerMaker]) -> Trained:
-        """The policies of a network that serves all preferences: about `FRONT_SIZE` of them, and any other.
+        """The policies of a network that serves all preferences: those of `lattice`, and any other.
 
         Where objectives are bent, the network's weights are of the bent ones: then a preference, which is of the plain
         ones, is served by the member with the best claim.
@@ -113,35 +111,53 @@ class Bench:
 
     def sweep(self) -> list[Floats]:
         """The preferences of a sweep: ``settings["weights"]``, or five of two objectives and six of three."""
-        given = self.job.settings.get("weights")
-        if given is None:
-            divisions = 4 if self.n_objectives == 2 else 2
-            return list(equally_spaced_weights(self.n_objectives, divisions=divisions))
-        return [on_simplex(row, self.n_objectives, "algo_kwargs['weights']") for row in np.atleast_2d(given)]
+        return swept(self.job.settings.get("weights"), self.n_objectives)
+
+
+def swept(given: Any, n_objectives: int) -> list[Floats]:
+    """The preferences of a sweep: those given, or five of two objectives, six of three, K (K + 1) / 2 of K.
+
+    Raises:
+        ValueError: If one is no preference, or two have one name: policies are told apart by names.
+
+    >>> [row.tolist() for row in swept([[1, 1], [0, 2]], 2)]
+    [[0.5, 0.5], [0.0, 1.0]]
+    """
+    if given is None:
+        return list(equally_spaced_weights(n_objectives, divisions=4 if n_objectives == 2 else 2))
+    parameter = "algo_kwargs['weights']"
+    rows = [on_simplex(row, n_objectives, parameter) for row in np.atleast_2d(np.asarray(given, np.float64))]
+    names = [numbers(row) for row in rows]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{parameter} must differ in their first three digits, got {twice} more than once")
+    return rows
 
 
 def lattice(n_objectives: int) -> list[Floats]:
-    """Equally spaced preferences, about `FRONT_SIZE`.
+    """The preferences that are asked of a network that serves all: those that fronts are valued at.
 
     >>> [len(lattice(k)) for k in (2, 3, 4)]
-    [21, 21, 20]
+    [21, 21, 35]
     """
-    divisions = 1
-    while len(equally_spaced_weights(n_objectives, divisions=divisions + 1)) <= FRONT_SIZE:
-        divisions += 1
-    return list(equally_spaced_weights(n_objectives, divisions=divisions))
+    from llm_morl_agents.experiments.controls import simplex_lattice
+    from llm_morl_agents.fronts.evaluation import WEIGHTS
+
+    return [on_simplex(row, n_objectives, "lattice") for row in simplex_lattice(n_objectives, WEIGHTS)]
 
 
 def train_pcn(job: Job) -> Trained:
     """Pareto Conditioned Networks (Reymond et al., 2022); the policies are the commands of its replay's front."""
-    from morl_baselines.multi_policy.pcn.pcn import PCN
+    with importing():
+        from morl_baselines.multi_policy.pcn.pcn import PCN
 
     return _train_commands(job, PCN)
 
 
 def train_lcn(job: Job) -> Trained:
     """Lorenz Conditioned Networks (Michailidis et al., 2026); as PCN, with fair commands."""
-    from morl_baselines.multi_policy.lcn.lcn import LCN
+    with importing():
+        from morl_baselines.multi_policy.lcn.lcn import LCN
 
     return _train_commands(job, LCN)
 
@@ -172,13 +188,17 @@ def _train_commands(job: Job, algorithm: type[Any]) -> Trained:
         return lambda n, rng: CommandPlayer(agent.model, desired, horizon, highest, n, job.deterministic, rng)
 
     return Trained(
-        tuple(bench.policy(player(*e), f"return {numbers(bench.maker.to_task(e[0]))}", None, e[0]) for e in kept)
+        tuple(
+            bench.policy(player(*e), f"command {i}: return {numbers(bench.maker.to_task(e[0]))}", None, e[0])
+            for i, e in enumerate(kept)
+        )
     )
 
 
 def train_envelope(job: Job) -> Trained:
     """Envelope Q-learning (Yang et al., 2019)."""
-    from morl_baselines.multi_policy.envelope.envelope import Envelope
+    with importing():
+        from morl_baselines.multi_policy.envelope.envelope import Envelope
 
     bench = Bench(job)
     with morl_baselines_compat(job.seed, job.history):
@@ -196,7 +216,8 @@ def train_envelope(job: Job) -> Trained:
 
 def train_gpi_ls(job: Job) -> Trained:
     """GPI Linear Support (Alegre et al., 2023)."""
-    from morl_baselines.multi_policy.gpi_pd.gpi_pd import GPILS
+    with importing():
+        from morl_baselines.multi_policy.gpi_pd.gpi_pd import GPILS
 
     bench = Bench(job)
     with morl_baselines_compat(job.seed, job.history):

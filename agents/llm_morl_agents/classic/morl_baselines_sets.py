@@ -16,7 +16,7 @@ import torch
 
 from llm_morl_agents.classic.actors import ClassicPolicy, PlayerMaker, numbers
 from llm_morl_agents.classic.algorithms import Floats, Job, Trained
-from llm_morl_agents.classic.compat import morl_baselines_compat
+from llm_morl_agents.classic.compat import importing, morl_baselines_compat
 from llm_morl_agents.classic.environments import VisitedStates
 from llm_morl_agents.classic.morl_baselines import CLAIM_EPISODES, Bench
 from llm_morl_agents.classic.players import AccruedPlayer, TrackingPlayer, logits_player, table_player
@@ -37,7 +37,8 @@ def linear_utility(rewards: Any, weights: Any) -> Any:
 
 def train_morld(job: Job) -> Trained:
     """MORL/D (Felten et al., 2024) with discrete SAC; the policies are those of its archive."""
-    from morl_baselines.multi_policy.morld.morld import MORLD
+    with importing():
+        from morl_baselines.multi_policy.morld.morld import MORLD
 
     # The archive copies whole policies, replay and all, at every evaluation.
     bench = Bench(job, policy_args={})
@@ -80,8 +81,9 @@ def train_ipro(job: Job) -> Trained:
 
     The library hands back one network for all solutions, which later iterations train on: a copy is kept of each.
     """
-    from morl_baselines.multi_policy.ipro.ipro import IPRO
-    from morl_baselines.multi_policy.ipro.ipro_2d import IPRO2D
+    with importing():
+        from morl_baselines.multi_policy.ipro.ipro import IPRO
+        from morl_baselines.multi_policy.ipro.ipro_2d import IPRO2D
 
     bench = Bench(job, num_envs=NUM_ENVS, eval_episodes=CLAIM_EPISODES, max_iterations=8)
     algorithm = IPRO2D if bench.n_objectives == 2 else IPRO
@@ -120,7 +122,8 @@ def train_ipro(job: Job) -> Trained:
 
 def train_nlmoppo(job: Job) -> Trained:
     """Non-linear multi-objective PPO, a run for each preference; ``utility`` of settings takes (returns, weights)."""
-    from morl_baselines.single_policy.ser.nl_mo_ppo import NLMOPPO
+    with importing():
+        from morl_baselines.single_policy.ser.nl_mo_ppo import NLMOPPO
 
     bench = Bench(job, weights=None, utility=linear_utility, num_envs=NUM_ENVS, eval_episodes=CLAIM_EPISODES)
 
@@ -160,7 +163,8 @@ def _check_updates(agent: Any, steps: int) -> None:
 
 def train_eupg(job: Job) -> Trained:
     """Expected Utility Policy Gradient (Roijers et al., 2018), a run for each preference."""
-    from morl_baselines.single_policy.esr.eupg import EUPG
+    with importing():
+        from morl_baselines.single_policy.esr.eupg import EUPG
 
     bench = Bench(job, weights=None, utility=linear_utility)
 
@@ -192,7 +196,8 @@ def train_eupg(job: Job) -> Trained:
 
 def train_moql(job: Job) -> Trained:
     """Scalarised Q-learning (Van Moffaert et al., 2013), a run for each preference."""
-    from morl_baselines.single_policy.ser.mo_q_learning import MOQLearning
+    with importing():
+        from morl_baselines.single_policy.ser.mo_q_learning import MOQLearning
 
     bench = Bench(job, weights=None)
 
@@ -207,7 +212,8 @@ def train_moql(job: Job) -> Trained:
 
 def train_mp_moql(job: Job) -> Trained:
     """Q-learning with optimistic linear support (Roijers, 2016), the policies those of its convex coverage set."""
-    from morl_baselines.multi_policy.multi_policy_moqlearning.mp_mo_q_learning import MPMOQLearning
+    with importing():
+        from morl_baselines.multi_policy.multi_policy_moqlearning.mp_mo_q_learning import MPMOQLearning
 
     bench = Bench(job)
     with morl_baselines_compat(job.seed, job.history):
@@ -229,8 +235,10 @@ def train_mp_moql(job: Job) -> Trained:
     claims = [*support.ccs, *[None] * (len(agent.policies) - len(support.ccs))]
     return Trained(
         tuple(
-            bench.policy(_of_table(bench, one, one.weights), _label(one.weights), np.array(one.weights), claim)
-            for one, claim in zip(agent.policies, claims, strict=True)
+            bench.policy(
+                _of_table(bench, one, one.weights), f"policy {i}: {_label(one.weights)}", np.array(one.weights), claim
+            )
+            for i, (one, claim) in enumerate(zip(agent.policies, claims, strict=True))
         )
     )
 
@@ -240,7 +248,8 @@ def train_pql(job: Job) -> Trained:
 
     The library's table is over all observations there could be; numbers of visited ones take their place.
     """
-    from morl_baselines.multi_policy.pareto_q_learning.pql import PQL
+    with importing():
+        from morl_baselines.multi_policy.pareto_q_learning.pql import PQL
 
     max_states = job.algorithm.needs.max_states
     assert max_states is not None
@@ -260,8 +269,10 @@ def train_pql(job: Job) -> Trained:
 
     return Trained(
         tuple(
-            bench.policy(player(np.array(vector)), f"tracks {numbers(bench.maker.to_task(vector))}", None, vector)
-            for vector in vectors
+            bench.policy(
+                player(np.array(vector)), f"vector {i}: tracks {numbers(bench.maker.to_task(vector))}", None, vector
+            )
+            for i, vector in enumerate(vectors)
         )
     )
 

@@ -25,7 +25,7 @@ from llm_morl_agents.classic.actors import ClassicPolicy, PlayerMaker, Stage, St
 from llm_morl_agents.classic.algorithms import Job, Trained
 from llm_morl_agents.classic.compat import seeded
 from llm_morl_agents.classic.environments import AnyEnv, Floats, Watched
-from llm_morl_agents.classic.morl_baselines import CLAIM_EPISODES, lattice
+from llm_morl_agents.classic.morl_baselines import CLAIM_EPISODES, lattice, swept
 from llm_morl_agents.threads import one_thread
 from llm_morl_env.wrappers.conditioned import WeightConditioned
 from llm_morl_env.wrappers.prompt_words import PromptWords, token_layout
@@ -180,13 +180,7 @@ class Sb3Bench:
 
     def preferences(self) -> list[Floats]:
         """The preferences of a sweep: ``settings["weights"]``, or a few equally spaced ones."""
-        from llm_morl_agents.classic.algorithms import on_simplex
-        from llm_morl_env.metrics import equally_spaced_weights
-
-        size, given = self.job.maker.n_objectives, self.own["weights"]
-        if given is None:
-            return list(equally_spaced_weights(size, divisions=4 if size == 2 else 2))
-        return [on_simplex(row, size, "algo_kwargs['weights']") for row in np.atleast_2d(np.asarray(given, np.float64))]
+        return swept(self.own["weights"], self.job.maker.n_objectives)
 
 
 def predict(

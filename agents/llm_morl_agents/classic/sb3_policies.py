@@ -52,7 +52,7 @@ class TokenFeatures(BaseFeaturesExtractor):
         ids = observations[:, : layout.prompt + layout.response].long()
         prompt, response = ids[:, : layout.prompt], ids[:, layout.prompt :]
         last = self.tokens(recent_tokens(prompt, response, layout.pad_id, self.recent))
-        means = [masked_mean(self.tokens(part), part != layout.pad_id) for part in (prompt, response)]
+        means = [mean_embedding(self.tokens.weight, part, part != layout.pad_id) for part in (prompt, response)]
         return torch.cat([*means, last.flatten(1), observations[:, layout.size :]], dim=1)
 
 
@@ -98,7 +98,7 @@ class CopyNetwork(BaseFeaturesExtractor):
         super().__init__(observation_space, features_dim=layout.vocab_size + context + rest)
         self.layout, self.dim = layout, dim
         self.tokens = nn.Embedding(layout.vocab_size, dim)
-        self.keys = nn.ModuleList([nn.Embedding(layout.vocab_size, dim) for _ in range(3)])
+        self.keys = nn.ModuleList(nn.Embedding(layout.vocab_size, dim) for _ in range(3))
         self.trunk = nn.Sequential(
             nn.Linear((3 + _RECENT) * dim + 2 + rest, hidden), nn.Tanh(), nn.Linear(hidden, hidden), nn.Tanh()
         )
@@ -127,15 +127,15 @@ class CopyNetwork(BaseFeaturesExtractor):
         recent = recent_tokens(prompt, response, layout.pad_id, 8)
         begun, complete = copies_in_progress(words, offsets, recent)  # (B, S)
         goes_on = begun & (offsets > 0)
-        last = self._embed(recent[:, -_RECENT:]).flatten(1)
-        asked = masked_mean(self._embed(words), offsets >= 0) * layout.words**0.5
+        last = (GAIN * self.tokens(recent[:, -_RECENT:])).flatten(1)
+        asked = self._mean(words, offsets >= 0) * layout.words**0.5
         hidden = self.trunk(
             torch.cat(
                 [
                     last,
                     asked,
-                    masked_mean(self._embed(response), response != layout.pad_id),
-                    masked_mean(self._embed(words), goes_on),
+                    self._mean(response, response != layout.pad_id),
+                    self._mean(words, goes_on),
                     goes_on.any(1, keepdim=True).float(),
                     complete.any(1, keepdim=True).float(),
                     observations[:, layout.size :],
@@ -144,9 +144,9 @@ class CopyNetwork(BaseFeaturesExtractor):
             )
         )
         context = torch.cat([hidden, last, asked], dim=1)
-        before, after = words.roll(1, 1), words.roll(-1, 1)
-        keys = GAIN * (self.keys[0](words) + self.keys[1](before) + self.keys[2](after))  # (B, S, D)
-        scores = torch.einsum("bsd,bd->bs", keys, self.query(context)) / self.dim**0.5
+        query, neighbours = self.query(context), (words, words.roll(1, 1), words.roll(-1, 1))
+        keyed = [(query @ table.weight.T).gather(1, at) for table, at in zip(self.keys, neighbours, strict=True)]
+        scores = torch.stack(keyed).sum(0) * (GAIN / self.dim**0.5)  # (B, S)
         copy, go_on, new_word, late, echo, said = self.flags(context).unsqueeze(1).unbind(2)  # (B, 1) each
         started = torch.where(complete.any(1, keepdim=True), copy + new_word, copy)
         place = torch.arange(layout.words, device=words.device) / layout.words - 1.0
@@ -157,9 +157,8 @@ class CopyNetwork(BaseFeaturesExtractor):
         logits = logits + torch.where(best.isfinite(), best, 0.0)
         return torch.cat([logits, context, observations[:, layout.size :]], dim=1)
 
-    def _embed(self, ids: Tensor) -> Tensor:
-        embedded: Tensor = GAIN * self.tokens(ids)
-        return embedded
+    def _mean(self, ids: Tensor, mask: Tensor) -> Tensor:
+        return GAIN * mean_embedding(self.tokens.weight, ids, mask)
 
 
 class CopyPolicy(MaskableActorCriticPolicy):
@@ -241,10 +240,18 @@ def copies_in_progress(words: Tensor, offsets: Tensor, recent: Tensor) -> tuple[
     return begun, done & last
 
 
-def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the second axis of (B, S, D) where ``mask`` (B, S) holds; 0 where it nowhere does."""
-    kept = mask.unsqueeze(2).to(values.dtype)
-    return (values * kept).sum(1) / kept.sum(1).clamp(min=1.0)
+def mean_embedding(table: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
+    """Mean over the rows of a table (V, D) at ids (B, S) where ``mask`` (B, S) holds, (B, D); 0 where it nowhere does.
+
+    Ids are counted and the counts multiplied with the table: many times faster, forth and back, than to gather S rows.
+
+    >>> table = torch.tensor([[1.0], [5.0], [9.0]])
+    >>> mean_embedding(table, torch.tensor([[0, 1, 2], [0, 1, 2]]), torch.tensor([[True, True, False]] * 2)).tolist()
+    [[3.0], [3.0]]
+    """
+    counts = torch.zeros(len(ids), len(table), dtype=table.dtype, device=table.device)
+    counts.scatter_add_(1, ids, mask.to(table.dtype))
+    return counts @ table / mask.sum(1, keepdim=True).clamp(min=1)
 
 
 def text_features(texts: Sequence[str]) -> Tensor:

@@ -33,7 +33,8 @@ class FamilyOptions:
             are not scaled.
         max_cpu_seconds: CPU time of all training steps together, shared evenly by the policies; without it, steps
             alone end the training.
-        evaluation_preferences: Preferences at which the finished family is evaluated, at least.
+        evaluation_preferences: Preferences at which the finished family is evaluated, at least; by default the ones at
+            which every front is valued.
     """
 
     kind: tyro.conf.Positional[Kind] = "conditioned"
@@ -46,7 +47,7 @@ class FamilyOptions:
     choose: Literal["nearest", "best"] = "nearest"
     scale: bool = True
     max_cpu_seconds: float | None = None
-    evaluation_preferences: int = 11
+    evaluation_preferences: int = 21
 
 
 # The first base comes last: the command line shows the options of a command before those that all share.
