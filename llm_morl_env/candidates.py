@@ -1,8 +1,12 @@
 """Candidate responses to choose from: written by a frozen language model, read from a file, or drawn from a grammar.
 
-A source says, for each problem of a split, k candidates that are always the same: they are a function of the source's
-seed, the split and the problem's number, whatever was asked for before. (A model's matrix products round differently in
-batches of different height, by some 1e-7, so log-probabilities are rounded to 4 decimals.)
+A source says, for each problem of a split, k candidates that are a function of the source's seed, the split and the
+problem's number, whatever was asked for before: those of a file and of a grammar exactly, those of a model up to
+rounding. A model's matrix products round differently in batches of different height, on other processors and in other
+libraries, and move its log-probabilities by some 1e-6, rarely 1e-5. So these are rounded to `DECIMALS`, and candidates
+whose means agree to so many decimals stand in the order in which they were drawn. What lies so near to the middle of
+two roundings may still fall on either side, as may a draw between two tokens: then a log-probability is one unit of the
+last decimal off, or two candidates of nearly equal means change places. A file of candidates has none of this.
 
 Shapes: n problems, k candidates, T tokens, K objectives, w weight vectors.
 """
@@ -25,8 +29,10 @@ from llm_morl_env.envs.base import read_answer
 from llm_morl_env.language_model import Candidate, LanguageModel
 from llm_morl_env.task import Task
 
-#: Log-probabilities are rounded to so many decimals.
-DECIMALS = 4
+#: Log-probabilities of sources, and the means that candidates are ordered by, are rounded to so many decimals.
+DECIMALS = 3
+#: Decimals of the means that files of earlier versions were ordered by; rounding twice keeps their order.
+_FORMER_DECIMALS = 4
 #: Problems whose candidates a process keeps for each language model; the oldest give way.
 KEPT_PROBLEMS = 8192
 #: Responses that `GrammarCandidates` draws for each candidate it needs, before it repeats some.
@@ -99,7 +105,7 @@ class ModelCandidates:
                 temperature=self.temperature,
                 rngs=[generator_of(self.seed, split, key[-2]) for key in missing],
             )
-            found.update((key, in_order(group)) for key, group in zip(missing, written, strict=True))
+            found.update((key, in_order(rounded(group))) for key, group in zip(missing, written, strict=True))
         for key in keys:
             kept[key] = found[key]
             kept.move_to_end(key)
@@ -150,7 +156,7 @@ class GrammarCandidates:
             candidate = self._draw(split, number, rng)
             drawn.setdefault(candidate.text, candidate)
         distinct = list(drawn.values())
-        return in_order([distinct[i % len(distinct)] for i in range(self.k)])
+        return in_order(rounded(distinct[i % len(distinct)] for i in range(self.k)))
 
     def _draw(self, split: str, number: int, rng: np.random.Generator) -> Candidate:
         task, grammar = self.task, self.task.grammar
@@ -174,7 +180,7 @@ class StoredCandidates:
     |---|---|
     | ``split``, ``problem`` | which problem of the task it is, by its number in the split |
     | ``prompt`` | its prompt: a file for another task, or with other options, is found out |
-    | ``texts`` | the candidates, at least k; the first k are taken |
+    | ``texts`` | the candidates, at least k; the first k are taken, and shown by `in_order` |
     | ``log_probs`` | for each a list: the log-probability of each of its tokens under its writer, at temperature 1 |
     | ``finished`` | for each whether it ended by itself, not at a cap |
 
@@ -273,7 +279,7 @@ def write_candidates(path: str | Path, task: Task, source: CandidateSource, spli
                 "problem": number,
                 "prompt": shown[number].prompt,
                 "texts": [candidate.text for candidate in group],
-                "log_probs": [[round(float(v), DECIMALS) for v in candidate.log_probs] for candidate in group],
+                "log_probs": [[float(str(v)) for v in candidate.log_probs] for candidate in group],
                 "finished": [candidate.finished for candidate in group],
             }
             lines.write(json.dumps(row, ensure_ascii=False) + "\n")
@@ -290,19 +296,24 @@ def generator_of(seed: int, split: str, number: int) -> np.random.Generator:
     return np.random.default_rng([seed, number, *split.encode()])
 
 
-def in_order(candidates: Iterable[Candidate]) -> Candidates:
-    """Candidates with rounded log-probabilities, the greatest mean first; of equals, by text.
+def rounded(candidates: Iterable[Candidate]) -> Candidates:
+    """Candidates whose log-probabilities have `DECIMALS` decimals."""
+    return tuple(replace(c, log_probs=np.round(c.log_probs, DECIMALS)) for c in candidates)
 
-    >>> ids = [np.array(values, np.float32) for values in ([-0.5, -0.3], [-0.10001])]
-    >>> [c.text for c in in_order(Candidate(t, v, np.empty(0), True) for t, v in zip("ab", ids, strict=True))]
-    ['b', 'a']
+
+def in_order(candidates: Iterable[Candidate]) -> Candidates:
+    """Candidates by mean log-probability, rounded to `DECIMALS`, the greatest first; equals stay as they stood.
+
+    >>> ids = [np.array(values, np.float32) for values in ([-0.5, -0.3], [-0.1002], [-0.1001])]
+    >>> [c.text for c in in_order(Candidate(t, v, np.empty(0), True) for t, v in zip("abc", ids, strict=True))]
+    ['b', 'c', 'a']
     """
-    rounded = [replace(c, log_probs=np.round(c.log_probs, DECIMALS)) for c in candidates]
-    return tuple(sorted(rounded, key=lambda c: (-_mean(c.log_probs), c.text)))
+    return tuple(sorted(candidates, key=lambda c: -_mean(c.log_probs)))
 
 
 def _mean(log_probs: NDArray[np.float32]) -> float:
-    return round(float(np.mean(log_probs, dtype=np.float64)), DECIMALS) if len(log_probs) else 0.0
+    exact = float(np.mean(log_probs, dtype=np.float64)) if len(log_probs) else 0.0
+    return round(round(exact, _FORMER_DECIMALS), DECIMALS)
 
 
 def _checked_k(k: int) -> int:

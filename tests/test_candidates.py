@@ -18,10 +18,13 @@ from llm_morl_env.candidates import (
     ModelCandidates,
     StoredCandidates,
     candidate_scores,
+    in_order,
     random_and_oracle,
     write_candidates,
 )
 from llm_morl_env.data import DataError
+from llm_morl_env.envs.choice import ChoiceEnv
+from llm_morl_env.language_model import Candidate
 from llm_morl_env.registration import make_task
 
 TASK = make_task("toolcall", difficulty="easy")
@@ -55,17 +58,54 @@ def test_a_problem_has_the_same_candidates_whatever_was_asked_before():
     assert not all_same(batch, ModelCandidates(TASK, FakeWriter(TASK), k=4, seed=4).candidates("train", [7, 2, 5, 2]))
 
 
-def test_the_embedded_model_answers_alike_in_any_batch(monkeypatch):
-    from llm_morl_env.language_model import resolve_language_model
+def test_the_embedded_model_answers_alike_in_any_batch():
+    """Order and texts are the same; a log-probability in the middle of two roundings may be one unit off."""
+    unit = 10.0**-candidates_module.DECIMALS
+    env = ChoiceEnv(TASK, k=4, language_model="tiny", candidate_seed=99)
+    kept, numbers = env.source.language_model, range(64)
+    seen = []
+    for size in (32, 1):
+        candidates_module._KEPT.pop(kept, None)
+        env._menus.clear()
+        for start in range(0, len(numbers), size):
+            env.prepare(numbers[start : start + size], "train")
+        seen.append([env._menus["train", number] for number in numbers])
+    off = 0
+    for together, alone in zip(*seen, strict=True):
+        for one, other in zip(together.candidates, alone.candidates, strict=True):
+            assert (one.text, one.finished) == (other.text, other.finished)
+            np.testing.assert_allclose(one.log_probs, other.log_probs, atol=1.001 * unit)
+            assert np.all(one.log_probs <= 0)
+        np.testing.assert_allclose(together.observation, alone.observation, atol=0.01)
+        off += not np.array_equal(together.observation, alone.observation)
+    assert off <= 6
 
-    source = ModelCandidates(TASK, resolve_language_model("tiny", TASK.tokenizer), k=3, seed=99)
-    together = source.candidates("train", [1, 0, 2])
-    candidates_module._KEPT.pop(source.language_model)
-    alone = [source.candidates("train", [i])[0] for i in (1, 0, 2)]
-    for one, other in zip(sum(together, ()), sum(alone, ()), strict=True):
-        assert (one.text, one.finished) == (other.text, other.finished)
-        np.testing.assert_allclose(one.log_probs, other.log_probs, atol=2e-4)
-    assert all(np.all(c.log_probs <= 0) for group in together for c in group)
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.lists(st.integers(-12, 0), min_size=1, max_size=3), min_size=1, max_size=8))
+def test_the_order_on_four_decimals_stays(ten_thousandths):
+    """That of earlier files, where equals stood by text."""
+    values = [np.array(v, np.float32) / 10_000 for v in ten_thousandths]
+    group = [Candidate(str(i), v, np.empty(0), True) for i, v in enumerate(values)]
+    mean = [round(float(np.mean(v, dtype=np.float64)), 4) for v in values]
+    stored = tuple(group[i] for i in sorted(range(len(group)), key=lambda i: (-mean[i], i)))
+    assert [c.text for c in in_order(stored)] == [c.text for c in stored]
+
+
+def test_near_ties_stay_as_they_were_drawn():
+    means = [-0.2001, -0.2, -0.2004, -0.1]
+    group = [Candidate(str(i), np.array([m], np.float32), np.empty(0), True) for i, m in enumerate(means)]
+    assert [c.text for c in in_order(group)] == ["3", "0", "1", "2"]
+
+
+def test_a_file_of_more_decimals_is_copied_as_it_is(stored, tmp_path):
+    rows = [json.loads(line) for line in stored.read_text().splitlines()]
+    for row in rows:
+        row["log_probs"] = [[round(v - 0.00005, 5) for v in values] for values in row["log_probs"]]
+    stored.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    copied = tmp_path / "copied.jsonl"
+    write_candidates(copied, TASK, StoredCandidates(TASK, stored, k=4), "train", range(5))
+    assert [json.loads(line) for line in copied.read_text().splitlines()] == rows[:5]
 
 
 def test_candidates_are_kept_for_the_process_and_the_oldest_give_way(monkeypatch):
@@ -86,7 +126,7 @@ def test_candidates_are_kept_for_the_process_and_the_oldest_give_way(monkeypatch
 def test_the_likeliest_stand_first():
     for group in ModelCandidates(TASK, FakeWriter(TASK), k=6).candidates("train", range(9)):
         means = [float(np.mean(c.log_probs, dtype=np.float64)) for c in group]
-        assert all(a >= b - 1e-4 for a, b in pairwise(means))
+        assert all(a >= b - 1.1e-3 for a, b in pairwise(means))
 
 
 @pytest.mark.parametrize(
@@ -164,7 +204,7 @@ def test_a_grammar_draws_distinct_valid_responses(name):
         for token, log_prob in zip(ids, candidate.log_probs, strict=True):
             allowed = task.grammar.allowed(task.with_split("eval")[0], written)
             assert allowed[token]
-            assert log_prob == pytest.approx(-np.log(allowed.sum()), abs=1e-4)
+            assert log_prob == pytest.approx(-np.log(allowed.sum()), abs=6e-4)
             written.append(token)
 
 

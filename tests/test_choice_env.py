@@ -1,6 +1,7 @@
 """The choice view: features that know no score, one step, the same score as every view."""
 
 import ast
+import copy
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -161,14 +162,36 @@ def test_neighbours_are_answered_together_and_once():
     assert writer.batches == [BLOCK, 3, 2]
 
 
-def test_a_pickled_environment_makes_its_observations_again():
+COPIES = [lambda env: pickle.loads(pickle.dumps(env)), copy.deepcopy]
+
+
+@pytest.mark.parametrize("copied", COPIES)
+def test_a_copied_environment_makes_its_observations_again(copied):
     env = gym.make("DentFront-MO-v0", view="choice", k=3)
+    assert not copied(env).unwrapped._menus
+    env.reset(options={"problem": 0, "split": "eval"})
     observation, _ = env.reset(seed=4)
-    loaded = pickle.loads(pickle.dumps(env))
-    assert not loaded.unwrapped._menus
-    for left, right in zip(env.step(1), loaded.step(1), strict=True):
+    other = copied(env)
+    assert list(other.unwrapped._menus) == [("train", 0)]
+    for left, right in zip(env.step(1), other.step(1), strict=True):
         assert np.array_equal(left, right) if isinstance(left, np.ndarray) else left == right
-    assert np.array_equal(loaded.reset(seed=4)[0], observation)
+    assert np.array_equal(other.reset(seed=4)[0], observation)
+
+
+@pytest.mark.parametrize("copied", COPIES)
+def test_a_copy_goes_on_where_its_source_says_something_else(copied, monkeypatch):
+    """As a file that was written anew would, or a model of other numbers."""
+    env = ChoiceEnv(TASK, k=3, language_model=FakeWriter(TASK), n_problems=8)
+    observation, _ = env.reset(seed=4)
+    other = copied(env)
+
+    def gone(self, split, numbers):
+        raise AssertionError("asked again")
+
+    monkeypatch.setattr(type(env.source), "candidates", gone)
+    for left, right in zip(env.step(2), other.step(2), strict=True):
+        assert np.array_equal(left, right) if isinstance(left, np.ndarray) else left == right
+    assert np.array_equal(other._menu().observation, observation)
 
 
 def test_a_learner_of_features_comes_near_the_oracle_on_held_out_problems():
