@@ -176,6 +176,19 @@ def test_one_batch_is_read_for_all_rows(monkeypatch):
     assert all(env._reader is None for env in envs.envs)
 
 
+def test_a_wide_batch_reads_as_one_environment_does_up_to_rounding():
+    """Rows of different lengths, a model's matrix products of another height."""
+    envs, alone = MOSyncVectorEnv([EMBED] * 32), EMBED()
+    first, _ = envs.reset(seed=3)
+    actions = np.random.default_rng(0).integers(5, 100, size=(5, 32))
+    together = np.stack([first, *(envs.step(column)[0] for column in actions)])
+    for row in range(32):
+        one, _ = alone.reset(seed=3 + row)
+        seen = np.stack([one, *(alone.step(action)[0] for action in actions[:, row])])
+        assert np.abs(seen).mean() > 0.5
+        np.testing.assert_allclose(together[:, row], seen, rtol=0, atol=5e-5)
+
+
 def test_transparent_wrappers_of_make_are_read_through():
     make = partial(gym.make, "ToolCall-MO-v0", obs_mode="embed", language_model="tiny", render_mode="ansi")
     envs = MOSyncVectorEnv([make] * 2)

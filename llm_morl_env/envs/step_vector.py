@@ -29,7 +29,7 @@ class MOSyncVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
     ## Description
     What MO-Gymnasium's ``MOSyncVectorEnv`` is, on every Gymnasium from 1.2 on: any environments with vector rewards
     that share their spaces. Rows are exactly what the environments return when they are stepped one by one
-    (what a language model says of a batch, up to rounding).
+    (what a language model says of a batch, up to rounding: numbers about 1 of the embedded one move by some 1e-5).
 
     Where all of them are a `ReadingEnv` with the same language model (``view="token"`` with ``obs_mode="embed"``, and
     ``view="index"``), the model reads for all rows in one batch. Under wrappers other than those of ``gym.make`` it
