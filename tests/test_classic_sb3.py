@@ -17,7 +17,7 @@ from llm_morl_agents.classic.sb3_policies import (  # noqa: E402
     CopyNetwork,
     TokenFeatures,
     copies_in_progress,
-    masked_mean,
+    mean_embedding,
     recent_tokens,
 )
 from llm_morl_env.wrappers import PromptWords, WeightConditioned  # noqa: E402
@@ -172,10 +172,15 @@ def test_copies_are_followed_word_by_word():
     assert places(5, 4) == [[], []]
 
 
-def test_means_leave_out_what_is_masked():
-    values, mask = torch.tensor([[[2.0], [4.0], [9.0]]]), torch.tensor([[True, True, False]])
-    assert masked_mean(values, mask).tolist() == [[3.0]]
-    assert masked_mean(values, mask & False).tolist() == [[0.0]]
+def test_mean_embedding_is_the_mean_of_the_rows_that_the_mask_keeps():
+    generator = torch.Generator().manual_seed(0)
+    table = torch.randn(7, 3, generator=generator)
+    ids = torch.randint(7, (5, 9), generator=generator)
+    mask = torch.rand(5, 9, generator=generator) < 0.5
+    mask[2] = False
+    gathered = (table[ids] * mask.unsqueeze(2)).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+    torch.testing.assert_close(mean_embedding(table, ids, mask), gathered)
+    assert mean_embedding(table, ids, mask)[2].tolist() == [0.0, 0.0, 0.0]
 
 
 LAYOUT = TokenLayout(prompt=4, response=3, words=3, vocab_size=6, pad_id=0)

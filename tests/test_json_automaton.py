@@ -1,6 +1,8 @@
 """The JSON automaton: it accepts what `json.dumps` writes for a schema, and every text it lets be written is that."""
 
+import copy
 import json
+import pickle
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_morl_env.tasks.json_automaton import Frames, FreeText, Limits, Number, advance, closing, value_frames
+from llm_morl_env.tasks.json_automaton import (
+    Frames,
+    FreeText,
+    Limits,
+    Number,
+    advance,
+    closing,
+    member_frames,
+    value_frames,
+)
 
 LIMITS = Limits(characters=8, digits=3, decimals=2, items=2, depth=2)
 ALPHABET = 'ab<>",:{}[]\\ 0129.-entruflsé\n'
@@ -207,3 +218,21 @@ def test_what_cannot_be_written_is_left_out() -> None:
 def test_limits_are_checked(field: str, value: int) -> None:
     with pytest.raises(ValueError, match=rf"Limits\({field}=\).*got {value}"):
         Limits(**{field: value})
+
+
+def test_states_that_are_built_apart_are_equal_and_survive_pickling():
+    """Compound parts remember their hash, which must not travel: that of a text differs between processes."""
+    schema = {
+        "properties": {"day": {"type": "string", "enum": ["monday", "friday"]}, "n": {"type": "array"}},
+        "required": ["n"],
+    }
+    first, second, other = (
+        member_frames(of, Limits(), lambda text: True)
+        for of in (schema, copy.deepcopy(schema), {**schema, "required": []})
+    )
+    assert first == second and hash(first) == hash(second) and first is not second
+    assert first != other and first != "text"
+    assert first is not None and first.closing == second.closing
+    hash(first)
+    read = pickle.loads(pickle.dumps(first))
+    assert read == first and "_hash" not in vars(read)

@@ -11,12 +11,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Protocol
+from functools import cached_property, lru_cache
+from typing import Any, ClassVar, Protocol
 
 
 class Automaton(Protocol):
-    """A part of the text with a choice in it. Frozen and hashable."""
+    """A part of the text with a choice in it. Frozen and hashable.
+
+    Parts that hold others compute their hash and their closing once (`Compound`): states are looked up at every token,
+    and are deep.
+    """
 
     @property
     def nullable(self) -> bool:
@@ -171,8 +175,34 @@ class Number:
         return (Number(stage, self.left - 1, self.decimals),)
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Compound:
+    """Base of a part that holds others, a frozen dataclass without methods of equality: its hash is computed once."""
+
+    __match_args__: ClassVar[tuple[str, ...]] = ()  # the fields' names, set by `dataclass`
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        return type(self) is type(other) and hash(self) == hash(other) and self._values == other._values
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Without the hash, which is of this process alone."""
+        return type(self), self._values
+
+    @property
+    def _values(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, name) for name in self.__match_args__)
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(self._values)
+
+
+@dataclass(frozen=True, eq=False)
+class Choice(Compound):
     """One of several texts, each with what follows it.
 
     Args:
@@ -188,7 +218,7 @@ class Choice:
         """See `Automaton`."""
         return any(not text for text, _ in self.options)
 
-    @property
+    @cached_property
     def closing(self) -> str:
         """See `Automaton`."""
         text, after = self.options[0]
@@ -202,8 +232,8 @@ class Choice:
         return ((left[0][0], *left[0][1]) if left[0][0] else left[0][1]) if left else None
 
 
-@dataclass(frozen=True, slots=True)
-class Items:
+@dataclass(frozen=True, eq=False)
+class Items(Compound):
     """The rest of an array, or of an object without a schema: entries of one form, and the closing bracket."""
 
     item: Frames
@@ -227,24 +257,27 @@ class Items:
         return advance(rest if self.first else (", ", *rest), char)
 
 
-class Expanding:
+class Expanding(Compound):
     """Base of a part that stands for a `Choice`, built when it is reached: so it may hold itself."""
 
-    __slots__ = ()
     nullable = False
 
     def expand(self) -> Choice:
         """The choice; a function of the fields alone."""
         raise TypeError(f"{type(self).__name__} must define expand")
 
-    @property
+    @cached_property
     def closing(self) -> str:
         """See `Automaton`."""
-        return _expanded(self).closing
+        return self._expanded.closing
 
     def step(self, char: str) -> Frames | None:
         """See `Automaton`."""
-        return _expanded(self).step(char)
+        return self._expanded.step(char)
+
+    @cached_property
+    def _expanded(self) -> Choice:
+        return _expanded(self)
 
 
 @lru_cache(maxsize=1024)
@@ -252,7 +285,7 @@ def _expanded(part: Expanding) -> Choice:
     return part.expand()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Members(Expanding):
     """The rest of an object with a schema: its keys in order, those that are not required at will, and the brace.
 

@@ -71,7 +71,7 @@ class Skeleton:
     reply_end: str = "</response>"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class NamedTools(Expanding):
     """The rest of a canonical thought, inside a quotation: names of tools, then the calls of just these.
 
@@ -100,7 +100,7 @@ class NamedTools(Expanding):
         return Choice(tuple(options))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class FreeCalls(Expanding):
     """The rest of a block of calls, where the thought did not say which. Fields as in `NamedTools`."""
 
@@ -166,6 +166,7 @@ class ToolCallGrammar:
         self._choices = lru_cache(_CACHED_STATES)(self._find_choices)
         self._costs: dict[str, float] = {}
         self._pair = lru_cache(2**16)(self._find_pair)
+        self._count = lru_cache(_CACHED_STATES)(tokenizer.count)  # a token of the shortest ending leaves the text as is
 
     def __reduce__(self) -> tuple[Any, ...]:
         rest = (self.tokenizer, self.max_response_tokens, self.limits, self.thought)
@@ -202,17 +203,16 @@ class ToolCallGrammar:
         token adds to it is estimated; where the estimate comes near the cap, the encoding is counted (for a token of
         plain text, of which there are hundreds, the estimate is an upper bound and decides).
         """
-        text, options = self.tokenizer.decode(ids), self._options(state)[0]
-        room = self.max_response_tokens - self.tokenizer.count(text + self._spelled(closing(state)))
+        text, options, ending = self.tokenizer.decode(ids), self._options(state)[0], closing(state)
+        room = self.max_response_tokens - self._count(text + self._spelled(ending))
         word = len(text) - max(text.rfind(" "), text.rfind("\n")) - 1
-        lengths = np.array([len(self._texts[token]) for token in tokens[len(options) :]], np.int64)
-        fits = (
-            np.concatenate([costs[: len(options)] - self._cost(closing(state)) + 1, word + lengths]) + _MARGIN <= room
-        )
+        listed = costs[: len(options)] - self._cost(ending) + 1
+        grown = np.concatenate([listed, word + self._lengths[tokens[len(options) :]]])
+        fits = grown + _MARGIN <= room
         for position in np.flatnonzero(~fits[: len(options)]):
             token = int(tokens[position])
             end = self._texts[token] + closing(options[token])
-            fits[position] = self.tokenizer.count(text + self._spelled(end)) <= self.max_response_tokens
+            fits[position] = self._count(text + self._spelled(end)) <= self.max_response_tokens
         return fits
 
     def _spelled(self, text: str) -> str:
@@ -358,6 +358,10 @@ class ToolCallGrammar:
         before = len(decode([anchor]))  # some decoders strip the first token's space
         texts = (decode([anchor, token])[before:] for token in range(self.tokenizer.vocab_size))
         return tuple("" if "\ufffd" in text else _TAG_CHARS.get(text, text) for text in texts)
+
+    @cached_property
+    def _lengths(self) -> NDArray[np.int64]:
+        return np.array([len(text) for text in self._texts], np.int64)
 
     @cached_property
     def _trie(self) -> Trie:
