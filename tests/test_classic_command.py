@@ -28,6 +28,11 @@ def test_runs_are_evaluated_kept_and_skipped(tmp_path, capsys, monkeypatch):
     record = read_record(tmp_path / folders[1])
     assert (record.method, record.kind, record.view, record.seed) == ("maskable_ppo", "classic", "token", 1)
     assert record.steps >= 64
+    assert record.settings == read_record(tmp_path / folders[0]).settings
+    assert (
+        record.settings.items() >= {"n_envs": 2, "n_steps": 16, "total_timesteps": 64, "max_cpu_seconds": None}.items()
+    )
+    assert record.settings.keys() > {"gamma", "learning_rate"}  # of the preset
     assert record.cpu_seconds > 0
     assert record.evaluation.returns.shape == (5, 1, 32, 2)
     rows = [json.loads(line) for line in (tmp_path / folders[0] / "history.jsonl").read_text().splitlines()]

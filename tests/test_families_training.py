@@ -54,7 +54,9 @@ def test_a_family_is_evaluated_as_a_front(embedded):
     record = evaluated(embedded, n_episodes=64)
     assert (record.kind, record.view, record.steps) == ("language model", "text", 50)
     assert record.cpu_seconds == embedded.cpu_seconds > 0
-    assert len(record.evaluation.labels) == 11
+    assert record.settings["conditioning"] == "embedding"
+    assert "seed" not in record.settings
+    assert len(record.evaluation.labels) == 21
     means_ = record.evaluation.means
     assert record.evaluation.measures["hypervolume"].value == pytest.approx(hypervolume(means_, 0.0))
     assert np.isnan(record.evaluation.claimed).all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -79,9 +80,67 @@ def test_records_and_runs_stand_side_by_side(compared, tmp_path, capsys):
     assert runs[0].steps == 2
     assert runs[0].cpu_seconds is not None
     assert runs[0].evaluation.labels == ("weights 0 1", "weights 1 0")
+    assert runs[0].settings == runs[1].settings
+    assert (runs[0].settings["steps"], runs[0].settings["preferences"]) == (1, 2)
+    assert not {"seed", "seeds", "out", "env", "eval_problems"} & runs[0].settings.keys()
     before = {path: os.stat(path / "front.json").st_mtime_ns for path in kept if "cmp" in path.name}
     assert main(command) == 0
     assert before == {path: os.stat(path / "front.json").st_mtime_ns for path in before}  # not evaluated again
+
+
+def test_what_was_kept_of_runs_with_other_settings_is_evaluated_again(compared, tmp_path):
+    source = next(s for s in find_sources([compared])[0] if isinstance(s, RunsSource))
+    arguments = {"n_episodes": 30, "split": "eval", "seeds": (0,)}
+    first = source.record(tmp_path, **arguments)
+    assert source.record(tmp_path, **arguments).versions == first.versions
+    written = os.stat(tmp_path / "front.json").st_mtime_ns
+    other = replace(source, settings={**source.settings, "learning_rate": 0.5})
+    assert other.record(tmp_path, **arguments).settings["learning_rate"] == 0.5
+    assert os.stat(tmp_path / "front.json").st_mtime_ns > written
+
+
+def test_runs_of_different_settings_are_no_seeds_of_each_other(tmp_path, capsys):
+    for seed, rate in ((0, 0.1), (1, 0.1), (2, 0.01)):
+        found = record("pcn", [FixedPolicy("p", (0.5, 0.5))], seed=seed, settings={"learning_rate": rate, "gamma": 1.0})
+        write_record(found, tmp_path / "runs" / f"pcn-{seed}")
+    out = tmp_path / "front"
+    assert main(["front", "--from", str(tmp_path / "runs"), "--out", str(out)]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    for text in ("pcn (learning_rate=0.1)", "pcn (learning_rate=0.01)", "2 x 2 seeds"):
+        assert text in printed
+    page = (out / "front.html").read_text()
+    assert "&#34;learning_rate&#34;: 0.01, &#34;gamma&#34;: 1}" in page
+    write_record(
+        record("pcn", [FixedPolicy("p", (0.6, 0.4))], seed=2, settings=found.settings), tmp_path / "runs" / "z"
+    )
+    assert main(["front", "--from", str(tmp_path / "runs"), "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert str(tmp_path / "runs" / "pcn-2") in error
+    assert f"{tmp_path / 'runs' / 'z'} are both pcn, seed 2" in error
+
+
+def test_methods_that_chose_among_options_of_a_model_are_compared_with_its_first_one(tmp_path, capsys):
+    kwargs = {"difficulty": "easy", "language_model": "tiny", "k": 4, "obs_mode": "features"}
+    for seed, method in enumerate(("pcn", "envelope")):
+        found = record(
+            method, [FixedPolicy("p", (0.5, 0.0, 0.5))], env_id=TOOL, env_kwargs=kwargs, view="index", seed=seed
+        )
+        write_record(found, tmp_path / "runs" / method)
+    gone = {"difficulty": "easy", "candidates": str(tmp_path / "gone.jsonl")}
+    write_record(
+        record("sb3", [FixedPolicy("p", (0.5, 0.0, 0.5))], env_id=TOOL, env_kwargs=gone, view="choice"),
+        tmp_path / "runs" / "sb3",
+    )
+    out = tmp_path / "front"
+    command = ["front", "--from", str(tmp_path / "runs"), "--out", str(out), "--policy", "none", "--episodes", "40"]
+    assert main(command) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert printed.count("first option of index") == 3  # a row in each table
+    assert "first option of choice was left out" in printed
+    assert {path.name for path in (out / "records").iterdir()} == {"random", "gold-answers", "first-option-of-index"}
+    first = read_record(out / "records" / "first-option-of-index")
+    assert (first.kind, first.view, first.env_kwargs["language_model"]) == ("baseline", "index", "tiny")
+    assert first.evaluation.measures["expected_utility"].value > 0.9
 
 
 def test_the_task_is_that_of_the_fronts(tmp_path, capsys):

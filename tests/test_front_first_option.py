@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import gymnasium as gym
 import numpy as np
 import pytest
+from front_policies import FixedPolicy
+from test_front_gather import record
 
 from llm_morl_agents.fronts.evaluation import evaluate_front
-from llm_morl_agents.fronts.first_option import ROWS, FirstOptionPolicy
+from llm_morl_agents.fronts.first_option import ROWS, FirstOptionPolicy, first_options
 
 TOOL, TURNS, DENT = "ToolCall-MO-v0", "ToolCall-MultiTurn-MO-v0", "DentFront-MO-v0"
 
@@ -57,6 +61,35 @@ def test_first_options_of_a_language_model_are_far_above_chance():
     evaluation = evaluate_front([policy], TOOL, n_episodes=32, env_kwargs=kwargs, resamples=20)
     assert evaluation.labels == ("first option of index",)
     assert evaluation.measures["expected_utility"].value > 0.9
+
+
+def test_number_of_options_and_certainty_do_not_change_the_first_one():
+    kwargs = {"difficulty": "easy", "view": "index", "language_model": "tiny", "obs_mode": "features"}
+    first, other = (
+        FirstOptionPolicy(TOOL, {**kwargs, **more}).returns(range(24), split="eval", seed=0)
+        for more in ({}, {"k": 3, "certainty": 0.9})
+    )
+    np.testing.assert_allclose(first, other, atol=1e-5)
+
+
+def test_one_for_each_view_that_a_model_ranks():
+    def of(*given: tuple[str, str, dict[str, object]], kind: str = "classic") -> list[dict[str, object]]:
+        policies = [FixedPolicy("p", (0.5, 0.5))]
+        records = [record("a", policies, view=view, env_kwargs=kwargs, kind=kind) for _, view, kwargs in given]
+        for at, (env_id, _, _) in enumerate(given):
+            records[at] = replace(records[at], env_id=env_id)
+        return [dict(policy.env_kwargs) for policy in first_options(records)]
+
+    model = {"language_model": "tiny"}
+    index = {"view": "index", "obs_mode": "features", **model}
+    assert of((TOOL, "index", {**model, "k": 4}), (TOOL, "index", {**model, "certainty": 0.9})) == [index]
+    assert of((TOOL, "index", {}), (TOOL, "index", {**model, "ranking": "grammar"})) == []
+    assert of((TOOL, "token", model), (TOOL, "text", {})) == []
+    assert of((TOOL, "index", model), kind="language model") == []
+    assert of((TOOL, "choice", {"k": 4}), (DENT, "choice", {})) == [{"view": "choice", "k": 4}]
+    assert of((TOOL, "choice", {"candidates": "grammar"}), (TOOL, "choice", {"candidates": "f.jsonl"})) == [
+        {"view": "choice", "candidates": "f.jsonl"}
+    ]
 
 
 def test_noise_follows_the_seed():

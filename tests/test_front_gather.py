@@ -59,14 +59,96 @@ def test_seeds_of_a_method_stand_together_and_the_best_method_first():
     assert gathered.methods[0].measures["hypervolume"].value == pytest.approx(np.mean(volumes))
 
 
-def test_methods_of_one_name_are_told_apart_by_view_and_place():
+def names(*records: tuple[FrontRecord, str]) -> set[str]:
+    return {method.name for method in gather(records, title="t").methods}
+
+
+def test_methods_of_one_name_are_told_apart_by_view_settings_and_place():
+    policies, others = coins((0.5, 0.5)), coins((0.5, 0.5), "2")
+    assert names((record("a", policies), "r/1"), (record("a", policies, view="index"), "r/2")) == {
+        "a (token)",
+        "a (index)",
+    }
+    assert names((record("a", policies), "one/1"), (record("a", others), "two/1")) == {"a (one)", "a (two)"}
+    assert names((record("a", policies), "x/r/1"), (record("a", others), "y/r/1")) == {"a (x/r)", "a (y/r)"}
+    shown = record("a", policies, env_kwargs={"obs_mode": "ids"})
+    assert names((record("a", policies), "r/1"), (shown, "r/2")) == {"a", "a (obs_mode=ids)"}
+    fast, slow = (record("a", policies, settings={"learning_rate": rate, "gamma": 1.0}) for rate in (0.01, 0.001))
+    assert names((fast, "r/1"), (slow, "r/2")) == {"a (learning_rate=0.01)", "a (learning_rate=0.001)"}
+    assert names((fast, "one/1"), (slow, "two/1")) == {"a (learning_rate=0.01)", "a (learning_rate=0.001)"}
+    twice = record("a", others, settings=slow.settings)
+    assert names((fast, "r/1"), (slow, "r/2"), (twice, "s/2")) == {
+        "a (learning_rate=0.01)",
+        "a (learning_rate=0.001, r)",
+        "a (learning_rate=0.001, s)",
+    }
+
+
+def test_a_setting_that_an_argument_of_the_environment_shares_its_name_with_stays_apart():
     policies = coins((0.5, 0.5))
-    records = [(record("a", policies), "one"), (record("a", policies, view="index"), "one")]
-    assert {m.name for m in gather(records, title="t").methods} == {"a (token)", "a (index)"}
-    records = [(record("a", policies), "one"), (record("a", policies), "two")]
-    assert {m.name for m in gather(records, title="t").methods} == {"a (one)", "a (two)"}
-    records = [(record("a", policies), "one"), (record("a", policies, env_kwargs={"obs_mode": "ids"}), "one")]
-    assert len({m.name for m in gather(records, title="t").methods}) == 2
+    records = [
+        (record("a", policies, env_kwargs={"temperature": 1}, settings={"temperature": t}), f"r/{t}") for t in (1, 2)
+    ]
+    assert names(*records) == {"a (training temperature=1)", "a (training temperature=2)"}
+
+
+@pytest.mark.parametrize("shuffle", range(8))
+def test_only_runs_of_equal_settings_are_seeds_of_one_method(shuffle):
+    """On a random grid of settings, views and seeds, in any order and place."""
+    generator = np.random.default_rng(shuffle)
+    grid = [
+        {"view": view, "seed": seed, "settings": {"learning_rate": rate, "batch": batch, "gamma": 1}}
+        for view in ("token", "index")
+        for seed in range(3)
+        for rate in (0.1, 0.01)
+        for batch in (8, 16.0)
+    ]
+    chosen = [grid[at] for at in generator.permutation(len(grid))[:14]]
+    found = [(record("a", coins((0.5, 0.5), str(i)), **about), f"runs/{i}") for i, about in enumerate(chosen)]
+    methods = gather(found, title="t").methods
+    expected: dict[tuple[object, ...], set[int]] = {}
+    for about in chosen:
+        key = (about["view"], *dict(about["settings"]).values())  # type: ignore[call-overload]
+        expected.setdefault(key, set()).add(int(str(about["seed"])))
+    grouped = [(m.view, *m.records[0].settings.values()) for m in methods]
+    assert {key: {r.seed for r in m.records} for key, m in zip(grouped, methods, strict=True)} == expected
+    assert all(len({r.seed for r in m.records}) == len(m.records) for m in methods)
+    assert all(r.settings == m.records[0].settings for m in methods for r in m.records)
+    assert len({m.name for m in methods}) == len(methods)
+    assert not any("#" in m.name or "gamma" in m.name for m in methods)
+
+
+def test_whole_numbers_are_equal_however_they_are_written():
+    policies = coins((0.5, 0.5))
+    records = [
+        (record("a", policies, seed=i, settings={"gamma": g, "net": n}), "r/x")
+        for i, (g, n) in enumerate([(1, [2]), (1.0, (2,))])
+    ]
+    (method,) = gather(records, title="t").methods
+    assert [r.seed for r in method.records] == [0, 1]
+
+
+def test_of_a_run_and_its_copy_one_is_kept():
+    one, other = record("a", coins((0.5, 0.5))), record("a", coins((0.5, 0.5), "2"), seed=1)
+    again = record("a", coins((0.5, 0.5)))
+    for place in ("runs/copy", "backup/first"):
+        gathered = gather([(one, "runs/first"), (other, "runs/second"), (again, place)], title="t")
+        assert [r.seed for r in gathered.methods[0].records] == [0, 1]
+        assert f"{place} was left out, as a copy of runs/first" in gathered.remarks
+        alone = gather([(one, "runs/first"), (other, "runs/second")], title="t")
+        assert gathered.methods[0].measures[UTILITY].value == alone.methods[0].measures[UTILITY].value
+
+
+def test_a_training_that_was_done_again_is_no_copy():
+    policies = coins((0.5, 0.5))
+    first, second = (record("a", policies, cpu_seconds=seconds) for seconds in (2.0, 2.5))
+    assert names((first, "one/1"), (second, "two/1")) == {"a (one)", "a (two)"}
+
+
+def test_two_returns_of_one_seed_and_setting_are_refused():
+    records = [(record("a", coins((0.5, 0.5), tag)), f"runs/{tag}") for tag in ("x", "y")]
+    with pytest.raises(ValueError, match="runs/x and runs/y are both a, seed 0, with the same settings"):
+        gather(records, title="t")
 
 
 def test_the_gap_goes_from_chance_to_the_exact_front():

@@ -30,6 +30,7 @@ def record(**changes: object) -> FrontRecord:
         "steps": 1000,
         "cpu_seconds": 1.5,
         "evaluation": evaluation,
+        "settings": {"gamma": 1.0, "net_arch": (64, 64), "max_cpu_seconds": None, "clip": np.inf, "sweep": np.eye(2)},
         **changes,
     }
     return FrontRecord(**values)  # type: ignore[arg-type]
@@ -49,7 +50,18 @@ def test_what_is_written_is_read_back(tmp_path):
     written = record()
     assert write_record(written, tmp_path / "a" / "pcn") == tmp_path / "a" / "pcn" / FRONT
     found = read_record(tmp_path / "a" / "pcn")
-    for name in ("method", "kind", "env_id", "env_kwargs", "view", "seed", "steps", "cpu_seconds", "versions"):
+    for name in (
+        "method",
+        "kind",
+        "env_id",
+        "env_kwargs",
+        "view",
+        "seed",
+        "steps",
+        "cpu_seconds",
+        "settings",
+        "versions",
+    ):
         assert getattr(found, name) == getattr(written, name), name
     same(found.evaluation, written.evaluation)
     for name, measured in written.evaluation.measures.items():
@@ -65,6 +77,22 @@ def test_the_file_is_json_that_says_the_numbers(tmp_path):
     assert plain["measures"]["hypervolume"]["value"] == written.evaluation.measures["hypervolume"].value
     assert plain["claimed_hypervolume"] is None
     assert "gymnasium" in plain["versions"]
+
+
+def test_settings_are_json_values_and_may_be_unknown(tmp_path):
+    written = record()
+    plain = json.loads(write_record(written, tmp_path).read_text())
+    assert plain["settings"] == written.settings
+    assert written.settings == {
+        "gamma": 1,
+        "net_arch": [64, 64],
+        "max_cpu_seconds": None,
+        "clip": "inf",
+        "sweep": [[1, 0], [0, 1]],
+    }
+    del plain["settings"]
+    (tmp_path / FRONT).write_text(json.dumps(plain))
+    assert read_record(tmp_path).settings == {}
 
 
 def test_objectives_that_do_not_apply_stay_missing(tmp_path):

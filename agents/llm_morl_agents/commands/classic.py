@@ -274,6 +274,11 @@ def evaluated(run: Run, result: ClassicResult) -> FrontRecord:
         steps=result.steps,
         cpu_seconds=result.cpu_seconds,
         evaluation=evaluation,
+        settings={
+            **result.settings,
+            "total_timesteps": options.steps,
+            "max_cpu_seconds": options.max_cpu_seconds,
+        },
     )
     write_record(record, run.folder)
     return record

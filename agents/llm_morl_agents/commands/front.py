@@ -23,7 +23,8 @@ _DESCRIPTION = """Put the fronts of one task side by side: classic algorithms, l
 
 Reads what the other commands left: the evaluated fronts of llm-morl classic and llm-morl family, and the checkpoints of
 llm-morl compare and llm-morl train, which it evaluates on held-out problems. Adds chance (uniform over the action
-masks), the language model before any training, the gold answers, and the exact Pareto front, each where it exists.
+masks), the language model before any training, what a frozen model puts first on the views that classic algorithms
+chose on, the gold answers, and the exact Pareto front, each where it exists.
 
 Writes OUT/: front.png (objectives two by two), parallel.png (from three objectives on), front.html (tables and figures
 in one file), records/ (what was evaluated here; a second call takes trained policies from there). How to read the
@@ -96,7 +97,8 @@ def main(arguments: Sequence[str]) -> int:
     out = options.out or Path("runs") / f"front-{subject.env_id}"
     with user_errors():
         records = trained_records(options, mine, out, console)
-        records += baseline_records(options, subject, records, out, console)
+        known, left = baseline_records(options, subject, records, out, console)
+        records, remarks = [*records, *known], [*remarks, *left]
         gathered = gather(records, title=str(subject), chance=CHANCE, gold=GOLD, remarks=remarks)
         with console.status("drawing"):
             page = make_page(gathered, out, subject.env_kwargs)
@@ -136,11 +138,11 @@ def choose(options: FrontOptions, sources: Sequence[Source]) -> tuple[Subject, l
 def trained_records(
     options: FrontOptions, sources: Sequence[Source], out: Path, console: Console
 ) -> list[tuple[FrontRecord, str]]:
-    """The fronts of the folders, each with the name of its place; runs are evaluated."""
+    """The fronts of the folders, each with its folder; runs are evaluated."""
     from llm_morl_agents.fronts.sources import RECORDS, RecordSource
 
     found: list[tuple[FrontRecord, str]] = [
-        (source.record, source.folder.parent.name) for source in sources if isinstance(source, RecordSource)
+        (source.record, str(source.folder)) for source in sources if isinstance(source, RecordSource)
     ]
     episodes = _episodes(options, [record for record, _ in found])
     for source in sources:
@@ -151,43 +153,59 @@ def trained_records(
                 record = source.record(
                     out / RECORDS / slug, n_episodes=episodes, split=options.split, seeds=range(options.eval_seeds)
                 )
-            found.append((record, source.folder.name))
+            found.append((record, str(source.folder / f"seed{source.seed}")))
     return found
 
 
 def baseline_records(
     options: FrontOptions, subject: Subject, trained: Sequence[tuple[FrontRecord, str]], out: Path, console: Console
-) -> list[tuple[FrontRecord, str]]:
-    """Chance, the language model before training and the gold answers, each where it exists, evaluated."""
+) -> tuple[list[tuple[FrontRecord, str]], list[str]]:
+    """Chance, the language model before training, first options and the gold answers, each where it exists, evaluated.
+
+    Returns:
+        The fronts, and lines about those that could not be evaluated: their model or file is not here any more.
+    """
     from llm_morl_agents.fronts.evaluation import evaluate_front
+    from llm_morl_agents.fronts.first_option import FirstOptionPolicy, first_options
     from llm_morl_agents.fronts.record import FrontRecord, write_record
     from llm_morl_agents.fronts.sources import RECORDS
 
-    records = []
-    for policy, view in baselines(options, subject):
-        with console.status(f"{policy.label}: evaluating"):
-            evaluation = evaluate_front(
-                [policy],
-                subject.env_id,
-                n_episodes=_episodes(options, [record for record, _ in trained]),
-                seeds=range(options.eval_seeds),
-                split=options.split,
-                env_kwargs=subject.env_kwargs,
-            )
+    records: list[tuple[FrontRecord, str]] = []
+    remarks: list[str] = []
+    of_views = [(policy, str(policy.env_kwargs["view"])) for policy in first_options(record for record, _ in trained)]
+    for policy, view in [*baselines(options, subject), *of_views]:
+        try:
+            with console.status(f"{policy.label}: evaluating"):
+                evaluation = evaluate_front(
+                    [policy],
+                    subject.env_id,
+                    n_episodes=_episodes(options, [record for record, _ in trained]),
+                    seeds=range(options.eval_seeds),
+                    split=options.split,
+                    env_kwargs=subject.env_kwargs,
+                )
+        except (ValueError, OSError, ImportError) as error:
+            if not isinstance(policy, FirstOptionPolicy):
+                raise
+            remarks.append(f"{policy.label} was left out: {error}")
+            continue
+        own = policy.env_kwargs if isinstance(policy, FirstOptionPolicy) else subject.env_kwargs
         record = FrontRecord(
             method=policy.label,
             kind="baseline",
             env_id=subject.env_id,
-            env_kwargs=subject.env_kwargs,
+            env_kwargs={name: value for name, value in own.items() if name != "view"},
             view=view,
             seed=0,
             steps=None,
             cpu_seconds=None,
             evaluation=evaluation,
         )
-        write_record(record, out / RECORDS / policy.label.replace(" ", "-").replace("/", "-"))
+        name = policy.label.replace(" ", "-").replace("/", "-")
+        taken = sum(other.method == record.method for other, _ in records)
+        write_record(record, out / RECORDS / (f"{name}-{taken + 1}" if taken else name))
         records.append((record, ""))
-    return records
+    return records, remarks
 
 
 def baselines(options: FrontOptions, subject: Subject) -> list[tuple[FrontPolicy, str]]:

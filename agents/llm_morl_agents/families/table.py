@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from llm_morl_agents.experiments.config import DEFAULT_ENV, TaskOptions, read_toml
+from llm_morl_agents.experiments.config import DEFAULT_ENV, RunOptions, TaskOptions, comparable, read_toml
 from llm_morl_agents.experiments.controls import simplex_lattice
 from llm_morl_agents.experiments.errors import UserError
 from llm_morl_agents.families.conditioned import ConditionedFamily
@@ -24,6 +25,13 @@ FAMILIES: Mapping[Kind, type[Family]] = MappingProxyType(
 )
 #: Options that are arguments of a registered environment.
 _ARGUMENTS = ("difficulty", "objectives", "data", "data_format", "tokenizer", "max_response_tokens", "transforms")
+#: Options that are no settings of a training: whose runs there are, how they are watched, and how fast they are.
+_NO_SETTINGS = frozenset(
+    {
+        "seed", "seeds", "arms", "controls", "grid_size", "threads", "checkpoint_every", "eval_every", "eval_problems",
+        "eval_samples", "evaluation_preferences",
+    }
+)  # fmt: skip
 
 
 def holds_family(folder: str | Path) -> bool:
@@ -52,6 +60,22 @@ def env_kwargs_of(options: TaskOptions) -> dict[str, Any]:
         for name, value in given.items()
     }
     return {**plain, **options.env_kwargs}
+
+
+def settings_of(options: RunOptions) -> dict[str, Any]:
+    """What two trainings on one task have in common that differ in their seed alone, JSON values.
+
+    >>> from llm_morl_agents.families.config import FamilyConfig
+    >>> found = settings_of(FamilyConfig(difficulty="easy", seed=3, name="mine", settings={"learning_rate": 0.003}))
+    >>> found["kind"], found["steps"], found["learning_rate"]
+    ('conditioned', 80, 0.003)
+    >>> sorted({"difficulty", "seed", "name", "out", "eval_problems", "threads"} & found.keys())
+    []
+    """
+    apart = {f.name for f in fields(TaskOptions)} | _NO_SETTINGS
+    plain = {name: value for name, value in comparable(options).items() if name not in apart}
+    own: dict[str, Any] = plain.pop("settings", {})
+    return {**plain, **own}
 
 
 def evaluated(family: Family, *, n_episodes: int = EPISODES, seeds: tuple[int, ...] = (0,)) -> FrontRecord:
@@ -84,4 +108,5 @@ def evaluated(family: Family, *, n_episodes: int = EPISODES, seeds: tuple[int, .
         steps=family.steps,
         cpu_seconds=family.cpu_seconds,
         evaluation=evaluation,
+        settings=settings_of(config),
     )

@@ -5,7 +5,7 @@ Shapes: n problems, N rows of a batch, K objectives.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,9 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
+from llm_morl_agents.fronts.naming import key_of
+from llm_morl_agents.fronts.record import FrontRecord
+from llm_morl_env.candidates import GrammarCandidates
 from llm_morl_env.envs.step_vector import MOSyncVectorEnv
 
 Floats = NDArray[np.float64]
@@ -95,3 +98,35 @@ class FirstOptionPolicy:
                     options={"problem": again, "split": split, "reset_mask": over},
                 )
         return returns
+
+
+def first_options(records: Iterable[FrontRecord]) -> list[FirstOptionPolicy]:
+    """What classic methods are compared with where a language model ranks what they choose from: its first option.
+
+    One for each view whose first option is another; arguments of the view that do not change it are left out.
+
+    Args:
+        records: Of the methods. Those of other views, or of a view that no model ranks, have none.
+    """
+    found: dict[Hashable, FirstOptionPolicy] = {}
+    for record in records:
+        if record.kind == "classic" and _ranked_by_a_model(record):
+            kwargs = {"view": record.view, **record.env_kwargs}
+            if record.view == "index":
+                kwargs["obs_mode"] = "features"
+                for name in ("k", "ranking", "certainty"):
+                    kwargs.pop(name, None)
+            found.setdefault(key_of(kwargs), FirstOptionPolicy(record.env_id, kwargs))
+    return list(found.values())
+
+
+def _ranked_by_a_model(record: FrontRecord) -> bool:
+    given = record.env_kwargs
+    if record.view == "index":
+        return given.get("language_model") is not None and given.get("ranking", "model") == "model"
+    if record.view != "choice":
+        return False
+    if given.get("candidates") is not None or given.get("language_model") is not None:
+        return given.get("candidates") != "grammar"
+    env: Any = gym.make(record.env_id, **{**given, "view": "choice"})
+    return not isinstance(env.unwrapped.source, GrammarCandidates)

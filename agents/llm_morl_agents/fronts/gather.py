@@ -5,10 +5,12 @@ Shapes: S training seeds, B resamples, K objectives, F points of a front.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +19,8 @@ from llm_morl_agents.experiments.statistics import scaled
 from llm_morl_agents.fronts.baselines import random_to_oracle_gap
 from llm_morl_agents.fronts.evaluation import ENOUGH_EPISODES
 from llm_morl_agents.fronts.measures import Measured
-from llm_morl_agents.fronts.record import FrontRecord, Kind
+from llm_morl_agents.fronts.naming import key_of, told_apart
+from llm_morl_agents.fronts.record import FrontRecord, Kind, plain_settings
 from llm_morl_env.metrics import expected_utility, hypervolume, pareto_front
 
 Floats = NDArray[np.float64]
@@ -151,18 +154,21 @@ def gather(
     not known, against the nondominated policies of all of them together.
 
     Args:
-        records: At least one, all of one task, each with the name of the place that it comes from: where methods of one
-            name come from several, that tells them apart.
+        records: At least one, all of one task, each with the folder that it comes from, empty for none. Records of one
+            method, view, arguments, settings and parent folder are its seeds. Methods of one name are told apart by
+            what differs, the name of the parent folder last. Of equal records with equal returns one is kept.
         title: Of the task.
         chance: The baseline that is chance, for the gap.
         gold: The baseline that is the oracle where the exact front is not known.
         remarks: Lines to pass on.
 
     Raises:
-        ValueError: If there are none, or they differ in objectives or bounds.
+        ValueError: If there are none, they differ in objectives or bounds, or two with the same seed of the same method
+            have earned different returns.
     """
     if not records:
         raise ValueError("gather(records=) must hold at least one record, got none")
+    records, copies = _without_copies(records)
     plain = [record for record, _ in records]
     first = plain[0].evaluation
     _check_alike(plain)
@@ -174,7 +180,7 @@ def gather(
         unit = scaled(exact, first.low, first.high)
         values["hypervolume"] = hypervolume(unit, first.reference)
         values["expected_utility"] = expected_utility(unit, first.conditions)
-    lines = list(remarks)
+    lines = [*remarks, *copies]
     floor, best = (
         next((m.measures[UTILITY] for m in methods if m.kind == "baseline" and m.name == name), None)
         for name in (chance, gold)
@@ -235,26 +241,99 @@ def gap_of(utility: Measured, chance: Measured, oracle: Measured | float, *, lev
     return Measured(value, float(low), float(high), 2 * value - shares)
 
 
+@dataclass(frozen=True)
+class _Key:
+    """What makes records seeds of one method."""
+
+    method: str
+    kind: Kind
+    view: str
+    settings: Hashable
+    place: str
+
+    @classmethod
+    def of(cls, record: FrontRecord, folder: str) -> _Key:
+        place = os.path.normpath(Path(folder).parent) if folder else ""
+        return cls(record.method, record.kind, record.view, key_of(_all_settings(record)), place)
+
+
+def _all_settings(record: FrontRecord) -> dict[str, Any]:
+    """Arguments of the environment and settings of the training; the latter under another name where both have it."""
+    given = plain_settings(record.env_kwargs)
+    return {
+        **given,
+        **{f"training {name}" if name in given else name: value for name, value in record.settings.items()},
+    }
+
+
+def _without_copies(
+    records: Sequence[tuple[FrontRecord, str]],
+) -> tuple[list[tuple[FrontRecord, str]], list[str]]:
+    """Each training once, and lines about what was left out.
+
+    In one folder, equal returns of one seed are copies; in several, if their training took the same time as well.
+
+    Raises:
+        ValueError: If two of one seed are no copies of each other, and nothing else tells them apart.
+    """
+    seen: dict[tuple[_Key, int], list[tuple[FrontRecord, str]]] = {}
+    kept, lines = [], []
+    for record, folder in records:
+        key, named = _Key.of(record, folder), folder or record.method
+        alike = seen.setdefault((replace(key, place=""), record.seed), [])
+        beside = [(found, other) for found, other in alike if _Key.of(found, other) == key]
+        elsewhere = [(found, other) for found, other in alike if found.cpu_seconds == record.cpu_seconds]
+        copied = next((pair for pair in (*beside, *elsewhere) if _same_returns(pair[0], record)), None)
+        if copied is not None:
+            lines.append(f"{named} was left out, as a copy of {copied[1] or record.method}")
+            continue
+        if beside:
+            raise ValueError(
+                f"{beside[0][1] or record.method} and {named} are both {record.method}, seed {record.seed}, with the "
+                "same settings, but earned different returns: take one of them away"
+            )
+        alike.append((record, folder))
+        kept.append((record, folder))
+    return kept, lines
+
+
+def _same_returns(first: FrontRecord, second: FrontRecord) -> bool:
+    one, two = first.evaluation, second.evaluation
+    return (
+        (one.labels, one.split, one.seeds) == (two.labels, two.split, two.seeds)
+        and np.array_equal(one.problems, two.problems)
+        and np.array_equal(one.returns, two.returns, equal_nan=True)
+    )
+
+
 def _methods(records: Sequence[tuple[FrontRecord, str]]) -> list[Method]:
-    """Records of one method, view, arguments and place are its seeds; the best methods first, baselines last."""
-    groups: dict[tuple[str, ...], list[FrontRecord]] = {}
-    for record, origin in records:
-        kwargs = json.dumps(dict(record.env_kwargs), sort_keys=True, default=str)
-        groups.setdefault((record.method, record.view, origin, kwargs, record.kind), []).append(record)
-    keys = list(groups)
-    names: list[str] = []
-    for key in keys:
-        alike = [other for other in keys if other[0] == key[0]]
-        of_view = [other for other in alike if other[1] == key[1]]
-        told = [key[1]] if len(alike) > len(of_view) else []
-        told += [key[2]] if len(of_view) > 1 else []
-        name = f"{key[0]} ({', '.join(told)})" if told else key[0]
-        names.append(name if name not in names else f"{name} #{sum(n.startswith(name) for n in names) + 1}")
+    """Records of equal `_Key` are a method's seeds; the best methods first, baselines last."""
+    groups: dict[_Key, list[FrontRecord]] = {}
+    for record, folder in records:
+        groups.setdefault(_Key.of(record, folder), []).append(record)
     methods = []
-    for name, key in zip(names, keys, strict=True):
-        mine = tuple(sorted(groups[key], key=lambda record: record.seed))
-        methods.append(Method(name, mine[0].kind, mine[0].view, mine))
+    for name, mine in zip(_names(groups), groups.values(), strict=True):
+        ordered = tuple(sorted(mine, key=lambda record: record.seed))
+        methods.append(Method(name, ordered[0].kind, ordered[0].view, ordered))
     return sorted(methods, key=lambda m: (m.kind == "baseline", -m.measures["hypervolume"].value))
+
+
+def _names(groups: Mapping[_Key, Sequence[FrontRecord]]) -> list[str]:
+    """The method's name and, where several have it, what tells them apart; each name once."""
+    names: list[str] = []
+    for key in groups:
+        alike = [other for other in groups if other.method == key.method]
+        of_view = [other for other in alike if other.view == key.view]
+        told = [key.view] if len(alike) > len(of_view) else []
+        told.append(told_apart([_all_settings(groups[other][0]) for other in of_view])[of_view.index(key)])
+        elsewhere = [other for other in of_view if other.settings == key.settings]
+        if len({other.place for other in elsewhere}) > 1:
+            short = [Path(other.place).name for other in elsewhere]
+            told.append(Path(key.place).name if len(set(short)) == len(short) else key.place)
+        text = ", ".join(part for part in told if part)
+        name = f"{key.method} ({text})" if text else key.method
+        names.append(name)
+    return [f"{name} #{names[:at].count(name) + 1}" if name in names[:at] else name for at, name in enumerate(names)]
 
 
 def _differences(records: Sequence[FrontRecord]) -> list[str]:

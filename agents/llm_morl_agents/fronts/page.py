@@ -92,5 +92,6 @@ def _made(gathered: Gathered) -> list[str]:
             steps = "" if record.steps is None else f", {record.steps:,} steps"
             seconds = "" if record.cpu_seconds is None else f", {record.cpu_seconds:.1f} CPU-seconds"
             kwargs = json.dumps(dict(record.env_kwargs))
-            lines.append(f"{method.name}: seed {record.seed}, view {record.view} {kwargs}{steps}{seconds}")
+            settings = f", settings {json.dumps(dict(record.settings))}" if record.settings else ""
+            lines.append(f"{method.name}: seed {record.seed}, view {record.view} {kwargs}{steps}{seconds}{settings}")
     return lines

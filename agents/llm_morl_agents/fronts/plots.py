@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from llm_morl_agents.experiments.plots import COLOURS, finish, panel_grid, style_of
 from llm_morl_agents.experiments.statistics import scaled
 from llm_morl_agents.fronts.gather import Gathered, Method
+from llm_morl_agents.fronts.naming import elided
 from llm_morl_env.metrics import pareto_front
 
 Floats = NDArray[np.float64]
@@ -25,6 +26,8 @@ MOST_METHODS = len(COLOURS) - 1
 SMALLEST, GROWTH = 30.0, 1.6
 #: Lines of a method in the parallel coordinates, at most.
 MOST_LINES = 40
+#: Characters of a method's name in a legend, at most.
+LABEL_LENGTH = 44
 _FRONT: dict[str, Any] = {"color": "#777777", "linestyle": (0, (4, 3)), "linewidth": 1.2}
 _BASELINES = (("#777777", "X"), ("#000000", "*"), ("#555555", "P"), ("#999999", "h"))
 
@@ -177,9 +180,9 @@ def _styles(gathered: Gathered) -> list[tuple[Method, str, str]]:
 
 def _handles(gathered: Gathered, *, exact: bool = True) -> list[Line2D]:
     handles = [
-        Line2D([], [], color=colour, marker=marker, markeredgecolor="white", label=method.name)
+        Line2D([], [], color=colour, marker=marker, markeredgecolor="white", label=elided(method.name, LABEL_LENGTH))
         if method.kind != "baseline"
-        else Line2D([], [], color=colour, marker=marker, linestyle="none", label=method.name)
+        else Line2D([], [], color=colour, marker=marker, linestyle="none", label=elided(method.name, LABEL_LENGTH))
         for method, colour, marker in _styles(gathered)
     ]
     if exact and gathered.front is not None:

@@ -43,6 +43,9 @@ class FrontRecord:
         steps: Steps of the training, in the method's own unit; None where there was none.
         cpu_seconds: CPU time of the training of all its policies together; None where it is not known.
         evaluation: See `FrontEvaluation`.
+        settings: What two trainings have in common that differ in their seed alone: of the algorithm, the steps and the
+            CPU time that it was given, ... Kept as JSON values, see `plain_settings`. Empty where nothing was trained,
+            or where it is not known.
         versions: Of the libraries, by name.
     """
 
@@ -55,11 +58,13 @@ class FrontRecord:
     steps: int | None
     cpu_seconds: float | None
     evaluation: FrontEvaluation
+    settings: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=lambda: library_versions())
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
             raise ValueError(f"FrontRecord(kind=) must be one of {get_args(Kind)}, got {self.kind!r}")
+        object.__setattr__(self, "settings", plain_settings(self.settings))
 
     def with_evaluation(self, evaluation: FrontEvaluation) -> FrontRecord:
         """The same record of another evaluation."""
@@ -75,6 +80,31 @@ def library_versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+def plain_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as JSON values, so that equal ones are equal after they were written and read.
+
+    Whole numbers are integers; what JSON does not know becomes text.
+
+    >>> plain_settings({"gamma": 1.0, "net_arch": (64, 64), "clip": float("inf"), "seed": None})
+    {'gamma': 1, 'net_arch': [64, 64], 'clip': 'inf', 'seed': None}
+    """
+    return {str(name): _plain_value(value) for name, value in settings.items()}
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return plain_settings(value)
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain_value(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain_value(part) for part in value]
+    if isinstance(value, float):
+        if not np.isfinite(value):
+            return str(value)
+        return int(value) if value.is_integer() else value
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
 def write_record(record: FrontRecord, folder: str | Path) -> Path:
@@ -99,7 +129,7 @@ def write_record(record: FrontRecord, folder: str | Path) -> Path:
 
 
 def read_record(folder: str | Path) -> FrontRecord:
-    """The record that `write_record` wrote into a folder.
+    """The record that `write_record` wrote into a folder; one that says nothing of settings has none.
 
     Raises:
         UserError: If there is none, or a file is malformed.
@@ -150,6 +180,7 @@ def _as_plain(record: FrontRecord) -> dict[str, Any]:
         "seed": record.seed,
         "steps": record.steps,
         "cpu_seconds": record.cpu_seconds,
+        "settings": dict(record.settings),
         "objectives": list(evaluation.objectives),
         "bounds": {"low": evaluation.low.tolist(), "high": evaluation.high.tolist()},
         "evaluation": {
@@ -210,6 +241,7 @@ def _from_plain(plain: Mapping[str, Any], returns_file: Path) -> FrontRecord:
         steps=plain["steps"],
         cpu_seconds=plain["cpu_seconds"],
         evaluation=evaluation,
+        settings=plain.get("settings", {}),
         versions=plain["versions"],
     )
 

@@ -17,10 +17,10 @@ from llm_morl_agents.experiments.config import DEFAULT_ENV
 from llm_morl_agents.experiments.errors import UserError
 from llm_morl_agents.experiments.results import read_experiment
 from llm_morl_agents.experiments.runner import CHECKPOINT, FINISHED, METRICS, read_rows
-from llm_morl_agents.families.table import env_kwargs_of
+from llm_morl_agents.families.table import env_kwargs_of, settings_of
 from llm_morl_agents.fronts.baselines import LanguageModelPolicy
 from llm_morl_agents.fronts.evaluation import VIEW_ARGUMENTS, evaluate_front
-from llm_morl_agents.fronts.record import FRONT, FrontRecord, find_records, read_record, write_record
+from llm_morl_agents.fronts.record import FRONT, FrontRecord, find_records, plain_settings, read_record, write_record
 from llm_morl_agents.settings import Settings
 
 CONFIG = "config.toml"
@@ -98,6 +98,7 @@ class RunsSource:
         seed: Of the runs.
         jobs: The runs.
         subject: Their task.
+        settings: Of their training, see `FrontRecord`.
     """
 
     folder: Path
@@ -105,6 +106,7 @@ class RunsSource:
     seed: int
     jobs: tuple[Job, ...]
     subject: Subject
+    settings: Mapping[str, Any]
 
     def record(self, place: Path, *, n_episodes: int, split: str, seeds: Sequence[int]) -> FrontRecord:
         """The front of these runs; kept in ``place`` and taken from there where it is newer than the checkpoints."""
@@ -114,7 +116,8 @@ class RunsSource:
             record = read_record(place)
             about = record.evaluation
             subject = Subject.of(record.env_id, record.env_kwargs)
-            same = (record.method, record.seed, subject) == (self.method, self.seed, self.subject)
+            mine = self.method, self.seed, self.subject, plain_settings(self.settings)
+            same = (record.method, record.seed, subject, record.settings) == mine
             if same and (about.split, about.seeds) == (split, tuple(seeds)) and len(about.problems) >= n_episodes:
                 return record
         rows = [row for job in self.jobs for row in read_rows(job.folder / METRICS) if row["kind"] == "step"]
@@ -136,6 +139,7 @@ class RunsSource:
                 split=split,
                 env_kwargs=kwargs,
             ),
+            settings=self.settings,
         )
         write_record(record, place)
         return record
@@ -225,4 +229,6 @@ def _experiment_sources(folder: Path) -> tuple[list[RunsSource], list[str]]:
             groups.setdefault((job.arm.method, job.seed), []).append(job)
     unfinished = sum(not job.finished for job in jobs)
     remarks = [f"{folder}: {unfinished} runs are not finished, and left out"] if unfinished else []
-    return [RunsSource(folder, name, seed, tuple(of), subject) for (name, seed), of in groups.items()], remarks
+    settings = settings_of(config)
+    sources = [RunsSource(folder, name, seed, tuple(of), subject, settings) for (name, seed), of in groups.items()]
+    return sources, remarks
