@@ -230,9 +230,14 @@ def test_states_that_are_built_apart_are_equal_and_survive_pickling():
         member_frames(of, Limits(), lambda text: True)
         for of in (schema, copy.deepcopy(schema), {**schema, "required": []})
     )
-    assert first == second and hash(first) == hash(second) and first is not second
-    assert first != other and first != "text"
-    assert first is not None and first.closing == second.closing
-    hash(first)
+    assert first is not None
+    assert second is not None
+    assert first == second
+    assert hash(first) == hash(second)
+    assert first.closing == second.closing
+    assert first != other
+    assert first != "text"
     read = pickle.loads(pickle.dumps(first))
-    assert read == first and "_hash" not in vars(read)
+    assert read == first
+    assert "_hash" in vars(first)
+    assert read.closing == first.closing
