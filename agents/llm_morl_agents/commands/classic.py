@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -119,9 +120,7 @@ def main(arguments: Sequence[str]) -> int:
     options = tyro.cli(ClassicOptions, args=arguments, prog="llm-morl classic", description=_DESCRIPTION)
     from llm_morl_agents.fronts.record import FRONT, read_record
 
-    console, failed = Console(), False
-    if not console.is_terminal:
-        console = Console(width=WIDTH)
+    console, failed = own_console(), False
     check_options(options)
     records: list[FrontRecord] = []
     with user_errors():
@@ -158,6 +157,12 @@ def main(arguments: Sequence[str]) -> int:
     _show(console, records)
     _say(console, f"\n{options.out}")
     return 1 if failed or refused else 0
+
+
+def own_console() -> Console:
+    """A console on what standard output is now: it goes on where what a library prints is dropped."""
+    console = Console(file=sys.stdout)
+    return console if console.is_terminal else Console(file=sys.stdout, width=WIDTH)
 
 
 def check_options(options: ClassicOptions) -> None:
@@ -302,7 +307,7 @@ def _progress(console: Console, name: str) -> Iterator[Callable[[ClassicProgress
         nonlocal said
         if time.monotonic() - said > LINE_SECONDS:
             said = time.monotonic()
-            print(described(row), flush=True)
+            _say(console, described(row))
 
     yield line
 
