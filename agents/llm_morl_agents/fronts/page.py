@@ -44,7 +44,9 @@ def make_page(gathered: Gathered, folder: Path, env_kwargs: Mapping[str, Any]) -
 def render_html(gathered: Gathered, figures: Sequence[Path], env_kwargs: Mapping[str, Any]) -> str:
     """The page as one HTML file without any outside resource; figures are in it as data."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("llm_morl_agents.fronts", "templates"),
+        loader=jinja2.ChoiceLoader(
+            [jinja2.PackageLoader(f"llm_morl_agents.{part}", "templates") for part in ("fronts", "experiments")]
+        ),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
