@@ -75,8 +75,8 @@ class ChoiceEnv(TaskEnv[NDArray[np.float32], np.int64]):
     ## Observation Space
     float32 Box (k * F + G,) within plus and minus 5: a block of F features for each candidate, in order
     (`llm_morl_env.envs.candidate_features.candidate_features`: how sure the writer was, how the candidates agree, what
-    they copy), then G features of the prompt. About zero mean and unit scale for the embedded model. The same before
-    and after the step.
+    they copy), then G features of the prompt; ``action_features`` is F. About zero mean and unit scale for the embedded
+    model. The same before and after the step.
 
     ## Action Space
     ``Discrete(k)``: the candidate.
@@ -135,6 +135,7 @@ class ChoiceEnv(TaskEnv[NDArray[np.float32], np.int64]):
         )
         self.k = self.source.k
         self.action_space = Discrete(self.k)
+        self.action_features = len(FEATURES)
         size = self.k * len(FEATURES) + len(PROMPT_FEATURES)
         self.observation_space = Box(-LIMIT, LIMIT, (size,), np.float32)
         self._tags = structural_tags(task.tokenizer)

@@ -59,11 +59,11 @@ class IndexEnv(ReadingEnv[NDArray[np.float32], np.int64]):
 
     ## Observation Space
     Flat float32 Box: for each of the k options, in order, the features that
-    `llm_morl_env.envs.option_features.option_features` describes; then the share of ``max_response_tokens`` (in
-    dialogues: of all turns' tokens) that is used; then, by ``obs_mode``, ``"features"``: nothing more; ``"onehot"``:
-    the ids of the token view's observation, one row of V a position, so that what was read and written so far is told
-    exactly (small vocabularies only); ``"embed"``: the frozen language model's last hidden state behind its final norm
-    at the last token, (C,). Nothing in it knows the rewards.
+    `llm_morl_env.envs.option_features.option_features` describes (``action_features`` of them); then the share of
+    ``max_response_tokens`` (in dialogues: of all turns' tokens) that is used; then, by ``obs_mode``, ``"features"``:
+    nothing more; ``"onehot"``: the ids of the token view's observation, one row of V a position, so that what was read
+    and written so far is told exactly (small vocabularies only); ``"embed"``: the frozen language model's last hidden
+    state behind its final norm at the last token, (C,). Nothing in it knows the rewards.
 
     ## Action Space
     ``Discrete(k)``: option i. With ``ranking="grammar"``, valid tokens by id where there are at most k; else the first
@@ -143,6 +143,7 @@ class IndexEnv(ReadingEnv[NDArray[np.float32], np.int64]):
         self.reward_dim, self.objective_names = self._env.reward_dim, self._env.objective_names
         self.max_context_tokens, self.start_id = self._env.max_context_tokens, self._env.start_id
         self.action_space = Discrete(self.k)
+        self.action_features = len(FEATURES)
         self.observation_space = self._space()
         self._valid = self._options = np.empty(0, np.int64)
         self._begun = 0  # tokens of the context before the response that is being written

@@ -9,11 +9,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import torch
 
+from llm_morl_agents.classic.action_network import shared_networks
 from llm_morl_agents.classic.actors import ClassicPolicy, PlayerMaker, Stage, numbers
 from llm_morl_agents.classic.algorithms import Floats, Job, Trained, on_simplex
 from llm_morl_agents.classic.compat import importing, morl_baselines_compat
@@ -196,11 +198,11 @@ def _train_commands(job: Job, algorithm: type[Any]) -> Trained:
 
 
 def train_envelope(job: Job) -> Trained:
-    """Envelope Q-learning (Yang et al., 2019)."""
+    """Envelope Q-learning (Yang et al., 2019). ``network``: see `own_network`."""
     with importing():
         from morl_baselines.multi_policy.envelope.envelope import Envelope
 
-    bench = Bench(job)
+    bench = Bench(job, network="flat")
     with morl_baselines_compat(job.seed, job.history):
         built, trained = bench.split(
             Envelope,
@@ -209,17 +211,20 @@ def train_envelope(job: Job) -> Trained:
             num_eval_weights_for_front=len(job.maker.low),  # fewer than objectives fail in pymoo,
         )
         agent = Envelope(env=bench.env, seed=job.seed, log=True, device="cpu", **built)
+        if own_network(bench):
+            (agent.q_net,), (agent.target_q_net,) = shared_networks(bench.env, agent.net_arch, 1)
+            agent.q_optim = torch.optim.Adam(agent.q_net.parameters(), lr=agent.learning_rate)
         with job.clock.running():
             agent.train(job.total_timesteps, **trained)
     return bench.family(partial(envelope_player, agent.q_net))
 
 
 def train_gpi_ls(job: Job) -> Trained:
-    """GPI Linear Support (Alegre et al., 2023)."""
+    """GPI Linear Support (Alegre et al., 2023). ``network``: see `own_network`."""
     with importing():
         from morl_baselines.multi_policy.gpi_pd.gpi_pd import GPILS
 
-    bench = Bench(job)
+    bench = Bench(job, network="flat")
     with morl_baselines_compat(job.seed, job.history):
         built, trained = bench.split(
             GPILS,
@@ -233,9 +238,28 @@ def train_gpi_ls(job: Job) -> Trained:
             checkpoints=False,
         )
         agent = GPILS(env=bench.env, seed=job.seed, log=True, device="cpu", **built)
+        if own_network(bench):
+            agent.q_nets, agent.target_q_nets = shared_networks(bench.env, agent.net_arch, agent.num_nets)
+            agent.q_optim = torch.optim.Adam(chain(*(q.parameters() for q in agent.q_nets)), lr=agent.learning_rate)
         agent.weight_support = []
         with job.clock.running():
             agent.train(job.total_timesteps, bench.eval_env, bench.reference, **trained)
     if not agent.weight_support:
         return Trained(())
     return bench.family(partial(gpi_player, agent.q_nets[0], torch.stack(agent.weight_support)))
+
+
+def own_network(bench: Bench) -> bool:
+    """Whether the setting ``network`` asks for another network than the library's.
+
+    ``"flat"``, the default, is the library's own, a perceptron over the whole observation. ``"shared"`` scores each
+    action by its own features with the same parameters (`SharedActionNetwork`; the sizes of its layers are
+    ``net_arch``), on views that list features of every action: ``choice`` and ``index``. The algorithm stays as it is.
+
+    Raises:
+        ValueError: If the setting is neither.
+    """
+    network = bench.own["network"]
+    if network not in ("flat", "shared"):
+        raise ValueError(f"algo_kwargs['network'] must be 'flat' or 'shared', got {network!r}")
+    return bool(network == "shared")
