@@ -260,7 +260,7 @@ class TestModel:
         ],
     )
     def test_keeps_the_contract_with_one(self, name, kwargs):
-        task = make_task(name)
+        task = make_task(name, **({"max_response_tokens": 8} if name == "toolcall" else {}))
         env = IndexEnv(task, language_model=FakeModel(task.tokenizer.vocab_size), **kwargs)
         check_mo_env(env, n_steps=25)
 
@@ -303,7 +303,7 @@ class TestEmbeddedModel:
 
     def test_keeps_the_contract_by_name(self):
         """Its spec, too, survives JSON."""
-        check_mo_env("SafeAssist-MO-v0", view="index", language_model="tiny", n_steps=12)
+        check_mo_env("SafeAssist-MO-v0", view="index", language_model="tiny", max_response_tokens=5, n_steps=12)
 
     def test_its_first_option_writes_what_is_asked_for(self):
         env = gym.make("ToolCall-MO-v0", view="index", language_model="tiny", difficulty="easy", split="eval")

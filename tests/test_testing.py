@@ -7,6 +7,7 @@ import gymnasium as gym
 import mo_gymnasium  # noqa: F401  (registers its ids)
 import numpy as np
 import pytest
+from gold_play import gold_play
 from gymnasium.spaces import Box, Discrete
 from gymnasium.utils import EzPickle
 
@@ -14,7 +15,8 @@ from llm_morl_env.envs.text import TextEnv
 from llm_morl_env.envs.token import TokenEnv
 from llm_morl_env.envs.vector import TextVectorEnv
 from llm_morl_env.registration import DIALOGUE_VIEWS, IDS, VIEWS, make_task
-from llm_morl_env.testing import RULES, ConformanceError, check_mo_env
+from llm_morl_env.testing import RULES, ConformanceError, Subject, check_mo_env
+from llm_morl_env.testing.rules import check_calls
 
 
 class Walk(gym.Env):
@@ -388,6 +390,50 @@ class ReusedFront(KnownFront):
         return self.POINTS
 
 
+# What only shows late
+
+
+class LateReturn(Walk):
+    """Its first long episode earns nothing; the statistics of later ones say so too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.episodes = 0
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        self.episodes = 1 if seed is not None else self.episodes + 1
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> Any:
+        self.count += 1
+        reward, over = np.float32([self.episodes > 1, 0]), self.count == 35
+        info = {**self.info(), **({"mo_episode": {"r": np.zeros(2, np.float32), "l": 35}} if over else {})}
+        return self.observation(), reward, over, False, info
+
+    def observation(self) -> Any:
+        return np.float32([self.place, self.count / 9])
+
+
+class SharedLast(Walk):
+    """The last observation of an episode is the first of the next one."""
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        first = getattr(self, "last", None) if seed is None else None
+        observation, info = super().reset(seed=seed, options=options)
+        if first is not None:
+            first[:] = observation
+        return observation if first is None else first, info
+
+    def step(self, action: Any) -> Any:
+        observation, reward, _, truncated, info = super().step(action)
+        over = self.count == 20
+        self.last = observation if over else None
+        return np.clip(observation, -9, 9, out=observation), reward, over, truncated, info
+
+    def observation(self) -> Any:
+        return np.float32([self.place / 3, self.count / 9])
+
+
 class NoOptions(Walk):
     def reset(self, *, seed: int | None = None) -> Any:  # type: ignore[override]
         return super().reset(seed=seed)
@@ -439,6 +485,11 @@ BROKEN: list[tuple[Any, str]] = [
     (OtherComponents, r"scalars: step 0: info\['reward_components'\] is .*, the reward \{'place': .*, 'way': -0.25\}"),
     (SwappedComponents, r"scalars: step 0: info\['reward_components'\] is \{'way': "),
     (LastRewardAsReturn, r"wrappers: step 3: info\['mo_episode'\]\['r'\] must be array\(.*-2.5\]\), got array\(.*-1"),
+    (
+        LateReturn,
+        r"wrappers: step 69: info\['mo_episode'\]\['r'\] must be array\(\[35.,  0.\]\), got array\(\[0., 0.\]",
+    ),
+    (SharedLast, r"fresh objects: step 19 and reset after step 19 share an object: observation is observation"),
     (ShortPoints, r"front: pareto_front\(1.0\) must be finite points \(F, 2\), got \[array\(\[4.\]\)\]"),
     (ReusedFront, r"front: pareto_front\(1.0\) must return equal, fresh arrays"),
     (DominatedPoint, r"front: the point \[ 3.  -2.5\] is dominated by another, \[ 4.  -2.5\]"),
@@ -502,19 +553,122 @@ def test_nondeterministic_environments_need_not_repeat() -> None:
     check_mo_env("Random-MO-v0")
 
 
+class Endless(Walk):
+    def step(self, action: Any) -> Any:
+        *rest, _, truncated, info = super().step(action)
+        self.place = float(np.clip(self.place, -8, 8))
+        return *rest, False, truncated, info
+
+    def observation(self) -> Any:
+        return np.float32([self.place, self.count / 99])
+
+
+class Unpaid(Walk):
+    def reward(self) -> Any:
+        return np.zeros(2, np.float32)
+
+
+class Lock(Walk):
+    """Only the same action forty times over opens it; then it pays more than it declares."""
+
+    def step(self, action: Any) -> Any:
+        observation, reward, _, truncated, info = super().step(action)
+        self.place, self.turned = 0.0, self.turned + 1 if int(action) == 2 else 0
+        over = self.turned == 40
+        return observation, reward if not over else np.float32([2, 0]), over, truncated, info
+
+    def observation(self) -> Any:
+        return np.float32([self.place, self.count / 99])
+
+    def reward(self) -> Any:
+        return np.zeros(2, np.float32)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        self.turned = 0
+        return super().reset(seed=seed, options=options)
+
+
+def test_a_rollout_without_an_end_or_a_reward_is_warned_of() -> None:
+    """The check passes, and says what it could not check; the warning points to its caller."""
+    ended, paid = "Endless: in n_steps=30 no episode ended", "Unpaid: in n_steps=30 every reward was zero"
+    for env, message in ((Endless, ended), (Unpaid, paid)):
+        with pytest.warns(UserWarning, match=f"{message}, .* give a larger n_steps=.*policy=") as caught:
+            check_mo_env(env, n_steps=30)
+        assert [warning.filename for warning in caught] == [__file__]
+    with pytest.warns(UserWarning, match="every reward was zero"), pytest.warns(UserWarning, match="no episode ended"):
+        check_mo_env(Lock, n_steps=90)
+
+
+def test_a_policy_reaches_what_random_play_does_not() -> None:
+    seen = []
+
+    def turn(env: Any, observation: Any, info: Any) -> Any:
+        assert isinstance(env, Lock)
+        seen.append((observation.tolist(), info["count"]))
+        return np.int64(2)
+
+    with pytest.raises(ConformanceError, match=r"calls: step 39: objective 0 of the reward is outside .*2.0"):
+        check_mo_env(Lock, n_steps=90, policy=turn)
+    assert [count for _, count in seen] == list(range(40))
+
+
+def test_a_policy_is_asked_once_a_step() -> None:
+    asked, buffer = [], np.zeros((), np.int64)
+
+    def turn(env: Any, observation: Any, info: Any) -> Any:
+        asked.append(info["count"])
+        buffer[...] = len(asked) % 3  # the rollouts that follow need the actions as they were
+        return buffer
+
+    check_mo_env(Walk, n_steps=21, policy=turn)
+    assert asked[:9] == [0, 1, 2, 3, 0, 1, 2, 3, 0]
+    assert len(asked) == 21
+
+
 #: Of every id, the views that its task has; an alias shares the spec of its id.
 SHOWN = [
     (env_id, view)
     for env_id, task in IDS.items()
     for view in (VIEWS if make_task(task).dialogue is None else DIALOGUE_VIEWS)
 ]
-#: Candidates cost time; a few problems will do.
-FEW = {"choice": {"n_problems": 4, "k": 4}}
+#: By view, and where something else is needed, by id and view: a few candidates (they cost time), enough for each
+#: objective to be earned by some; options enough to write a gold answer; steps enough for a long one.
+PLAYED: dict[str, dict[str, Any]] = {
+    "choice": {"n_problems": 4, "k": 4},
+    "token": {"policy": gold_play},
+    "text": {"policy": gold_play},
+    "index": {"policy": gold_play},
+    "Mixture-MO-v0 choice": {"n_problems": 8},
+    "Unlock-MO-v0 choice": {"k": 16, "candidate_seed": 8},
+    "LengthTrap-MO-v0 choice": {"k": 8},
+    "ToolCall-MultiTurn-MO-v0 token": {"n_steps": 160},
+    "ToolCall-MultiTurn-MO-v0 index": {"n_steps": 100, "max_turns": 3, "k": 512},
+    "MathReasoning-MO-v0 index": {"k": 32},
+    "Mixture-MO-v0 index": {"k": 32},
+}
+
+
+def how_played(env_id: str, view: str) -> dict[str, Any]:
+    return {"view": view, "n_steps": 60, **PLAYED[view], **PLAYED.get(f"{env_id} {view}", {})}
 
 
 @pytest.mark.parametrize(("env_id", "view"), SHOWN)
 def test_every_id_and_view_of_this_package_passes(env_id: str, view: str) -> None:
-    check_mo_env(env_id, view=view, n_steps=60, **FEW.get(view, {}))
+    check_mo_env(env_id, **how_played(env_id, view))
+
+
+@pytest.mark.parametrize(("env_id", "view"), SHOWN)
+def test_they_are_checked_on_whole_episodes_that_earn_every_objective(env_id: str, view: str) -> None:
+    kwargs = how_played(env_id, view)
+    n_steps, policy = kwargs.pop("n_steps"), kwargs.pop("policy", None)
+    subject = Subject(env_id, lambda: gym.make(env_id, disable_env_checker=True, **kwargs), 0, n_steps, policy=policy)
+    check_calls(subject)
+    total, returns = 0.0, []
+    for call in subject.recorded:
+        total = total + call.reward if call.name.startswith("step") else 0.0
+        if call.ended:
+            returns.append(total)
+    assert np.any(np.array(returns) != 0, axis=0).tolist() == [True] * subject.make().unwrapped.reward_dim
 
 
 @pytest.mark.parametrize("view", VIEWS)

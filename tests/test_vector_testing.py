@@ -5,12 +5,14 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from gold_play import gold_rows
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from llm_morl_env.registration import DIALOGUE_VECTOR_VIEWS, IDS, VECTOR_VIEWS, make_task
-from llm_morl_env.testing import VECTOR_RULES, ConformanceError, check_mo_vector_env
+from llm_morl_env.testing import VECTOR_RULES, ConformanceError, VectorSubject, check_mo_vector_env
+from llm_morl_env.testing.vectors import check_batch_calls
 
 ROWS = 3
 NEXT_STEP, SAME_STEP, DISABLED = AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP, AutoresetMode.DISABLED
@@ -231,16 +233,53 @@ def test_every_rule_has_an_environment_that_breaks_it() -> None:
     assert told == rules
 
 
+def test_a_rollout_without_an_end_or_a_reward_is_warned_of() -> None:
+    """The check passes, and says what it could not check; the warning points to its caller."""
+    with pytest.warns(UserWarning, match="Rows: in n_steps=1 no episode ended, .*n_steps=.* policy=") as caught:
+        check_mo_vector_env(Rows, n_steps=1)
+    assert [warning.filename for warning in caught] == [__file__]
+    unpaid = stepping(Rows, lambda self, o, r, *rest: (o, 0 * r, *rest))
+    with pytest.warns(UserWarning, match="Changed: in n_steps=9 every reward was zero, .*n_steps=.* policy="):
+        check_mo_vector_env(unpaid, n_steps=9)
+
+
+def test_a_policy_acts_for_all_rows_once_a_step() -> None:
+    counts = []
+
+    def stay(envs: VectorEnv[Any, Any, Any], observations: Any, info: Any) -> Any:
+        assert envs.num_envs == len(observations) == len(info["left"])
+        counts.append(info["left"].tolist())
+        return np.ones(ROWS, np.int64)
+
+    check_mo_vector_env(Rows, make_single=Walk, n_steps=12, policy=stay)
+    assert len(counts) == 12
+    far = stepping(Rows, lambda self, o, r, *rest: (o + np.float32(99) * (o[:, :1] > 1), r, *rest))
+    check_mo_vector_env(far, n_steps=12, policy=stay)
+    with pytest.raises(ConformanceError, match=r"calls: step \d: the observation is not in Box"):
+        check_mo_vector_env(far, n_steps=12, policy=lambda *_: np.full(ROWS, 2))
+
+
+def check_played(make_vec: Any, n_steps: int, *, make_single: Any = None, policy: Any = None) -> None:
+    """It passes, on a rollout in which every row ended an episode, and was paid."""
+    check_mo_vector_env(make_vec, make_single=make_single, n_steps=n_steps, policy=policy)
+    subject = VectorSubject("", make_vec, 0, n_steps, policy=policy)
+    check_batch_calls(subject)
+    steps = [call for call in subject.recorded if call.name.startswith("step")]
+    assert np.any([call.terminated | call.truncated for call in steps], axis=0).all()
+    assert np.any([call.reward.any(axis=1) for call in steps], axis=0).all()
+
+
 @pytest.mark.parametrize("env_id", IDS)
 def test_every_batched_text_environment_of_this_package_passes(env_id: str) -> None:
     modes = ["Disabled"] if make_task(IDS[env_id]).dialogue is not None else ["SameStep", "Disabled"]
     for mode in modes:
         for group_size in (1, 2):
-            check_mo_vector_env(
+            check_played(
                 lambda mode=mode, group_size=group_size: gym.make_vec(
                     env_id, num_envs=4, group_size=group_size, autoreset_mode=mode
                 ),
-                n_steps=8,
+                8,
+                policy=gold_rows,
             )
 
 
@@ -250,12 +289,31 @@ def stepped_views(env_id: str) -> list[str]:
     return [view for view in table if view != "text"]
 
 
-@pytest.mark.parametrize(("env_id", "view"), [(env_id, view) for env_id in IDS for view in stepped_views(env_id)])
-def test_every_batch_of_single_environments_of_this_package_passes(env_id: str, view: str) -> None:
-    short = env_id == "DentFront-MO-v0"  # episodes end within a few steps
-    for mode in ("NextStep", "SameStep", "Disabled") if short else ("NextStep",):
-        check_mo_vector_env(
-            lambda mode=mode: gym.make_vec(env_id, num_envs=3, view=view, autoreset_mode=mode),
-            make_single=lambda: gym.make(env_id, view=view),
-            n_steps=20 if short else 6,
-        )
+def shortened(env_id: str, view: str) -> dict[str, Any]:
+    """Keywords that leave candidates few, and episodes short: in words, they end at the cap, and are paid for that."""
+    task = make_task(IDS[env_id])
+    if view == "choice":
+        return {"n_problems": 4, "k": 4}
+    if task.dialogue is not None:
+        return {"max_response_tokens": 6, "max_turns": 2, "objectives": [*task.rewards.names, "brevity"]}
+    return {"max_response_tokens": 6} if task.tokenizer.vocab_size > 100 else {}
+
+
+#: Every mode where a rollout is cheap; views of words, whose modes are of the same class, under the default one.
+STEPPED = [
+    (env_id, view, mode)
+    for env_id in IDS
+    for view in stepped_views(env_id)
+    for mode in ("NextStep", "SameStep", "Disabled")
+    if mode == "NextStep" or "max_response_tokens" not in shortened(env_id, view)
+]
+
+
+@pytest.mark.parametrize(("env_id", "view", "mode"), STEPPED)
+def test_every_batch_of_single_environments_of_this_package_passes(env_id: str, view: str, mode: str) -> None:
+    kwargs = {"view": view, **shortened(env_id, view)}
+    check_played(
+        lambda: gym.make_vec(env_id, num_envs=3, autoreset_mode=mode, **kwargs),
+        12 if "max_response_tokens" in kwargs else 20,
+        make_single=lambda: gym.make(env_id, **kwargs),
+    )

@@ -26,7 +26,7 @@ from llm_morl_env.testing.rules import (
     check_spec,
     check_writing,
 )
-from llm_morl_env.testing.subject import Call, ConformanceError, Env, Subject
+from llm_morl_env.testing.subject import Call, ConformanceError, Env, Policy, Subject, warn_of_silence
 from llm_morl_env.testing.vectors import VECTOR_RULES, VectorSubject, check_mo_vector_env
 from llm_morl_env.testing.views import check_views
 
@@ -62,7 +62,12 @@ RULES: tuple[Callable[[Subject], None], ...] = (
 
 
 def check_mo_env(
-    id_or_env: str | Env | Callable[[], Env], *, seed: int = 0, n_steps: int = 150, **make_kwargs: Any
+    id_or_env: str | Env | Callable[[], Env],
+    *,
+    seed: int = 0,
+    n_steps: int = 150,
+    policy: Policy | None = None,
+    **make_kwargs: Any,
 ) -> None:
     """Check that an environment with vector rewards keeps the contract; return silently if it does.
 
@@ -79,12 +84,16 @@ def check_mo_env(
 
     Determinism is not asked of environments registered as ``nondeterministic``.
 
+    Rules compare what a rollout holds. A `UserWarning` says so where no episode ended in it, or every reward was zero.
+
     Args:
         id_or_env: An id (the rollouts then use fresh environments of it), an environment (they use deep copies of it)
             or a function that makes one.
         seed: Of the rollouts.
-        n_steps: Steps of each rollout. Actions are sampled; where the info has an ``action_mask``, every other episode
-            keeps to it.
+        n_steps: Steps of each rollout. Half way there is a reset, so an episode of up to ``n_steps // 2`` steps ends.
+        policy: Chooses the actions: called with the environment, the last observation and the last info, once a step of
+            the first rollout, which the others repeat. None samples them; where the info has an ``action_mask``, every
+            other episode keeps to it.
         make_kwargs: For ``gym.make``; with an id only.
 
     Raises:
@@ -97,13 +106,15 @@ def check_mo_env(
         raise TypeError(f"check_mo_env: keywords {sorted(make_kwargs)} need an id, got {id_or_env!r}")
     if isinstance(id_or_env, str):
         env_id, kwargs = id_or_env, {"disable_env_checker": True, **make_kwargs}
-        subject = Subject(env_id, lambda: gym.make(env_id, **kwargs), seed, n_steps)
+        subject = Subject(env_id, lambda: gym.make(env_id, **kwargs), seed, n_steps, policy=policy)
     elif isinstance(id_or_env, gym.Env):
         template = id_or_env
-        subject = Subject(str(template), lambda: copy.deepcopy(template), seed, n_steps)
+        subject = Subject(str(template), lambda: copy.deepcopy(template), seed, n_steps, policy=policy)
     elif callable(id_or_env):
-        subject = Subject(getattr(id_or_env, "__name__", repr(id_or_env)), id_or_env, seed, n_steps)
+        name = getattr(id_or_env, "__name__", repr(id_or_env))
+        subject = Subject(name, id_or_env, seed, n_steps, policy=policy)
     else:
         raise TypeError(f"check_mo_env(id_or_env=) must be an id, an environment or a function, got {id_or_env!r}")
     for rule in RULES:
         rule(subject)
+    warn_of_silence(subject)

@@ -12,13 +12,13 @@ import numpy as np
 from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker
 from numpy.typing import NDArray
 
-from llm_morl_env.testing.subject import Call, Env, Subject, nondeterministic
+from llm_morl_env.testing.subject import Call, Env, Subject, nondeterministic, paid_end
 from llm_morl_env.values import share_memory
 from llm_morl_env.wrappers import ClipObjectives, NormalizeObjectives, RecordVectorReturn, ScalarizedReward
 from llm_morl_env.wrappers.declared import declared
 from llm_morl_env.wrappers.record import KEY
 
-#: Calls of the first rollout that are repeated under each wrapper, at least; to the end of an episode if it has one.
+#: Calls of the first rollout that are repeated under each wrapper, at least; to the end of a paid episode, if any.
 _REPEATED_CALLS = 30
 #: How far numbers may be apart, relative to their size and absolutely: the rewards are float32.
 TOLERANCE = 1e-5
@@ -196,8 +196,7 @@ def _dominated(point: NDArray[np.float64], others: NDArray[np.float64]) -> NDArr
 def _repeated(subject: Subject, env: Env, rule: str) -> Iterator[tuple[Call, Call]]:
     """The first calls of the recorded rollout, each with what a wrapped environment returns in its place."""
     expected = subject.expected(rule)
-    ends = [place for place, call in enumerate(expected) if call.terminated or call.truncated]
-    count = max(_REPEATED_CALLS, ends[0] + 1 if ends else 0)
+    count = max(_REPEATED_CALLS, (paid_end(expected) or 0) + 1)
     return islice(zip(expected, subject.rollout(env, rule), strict=False), count)
 
 

@@ -6,7 +6,7 @@ import copy
 import pickle
 import warnings
 from collections.abc import Callable
-from itertools import combinations
+from itertools import combinations, islice
 from typing import Any
 
 import gymnasium as gym
@@ -15,12 +15,12 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box
 from gymnasium.utils.env_checker import check_env
 
-from llm_morl_env.testing.subject import Call, Env, Subject, compare, nondeterministic
+from llm_morl_env.testing.subject import Call, Env, Subject, compare, nondeterministic, paid_end
 from llm_morl_env.values import mutables, overwrite, share_memory
 from llm_morl_env.wrappers import ScalarizedReward
 from llm_morl_env.wrappers.declared import declared
 
-#: Calls whose objects are compared pair by pair, the more the slower.
+#: First calls whose objects are compared pair by pair, the more the slower; and those around the end of an episode.
 _COMPARED_CALLS = 12
 #: How far an episode's rewards may leave the bounds of returns, relative to them: float32 that are added up.
 RETURN_TOLERANCE = 1e-6
@@ -112,8 +112,11 @@ def check_determinism(subject: Subject) -> None:
 def check_fresh_objects(subject: Subject) -> None:
     """No array, dict, list or set is shared between calls, nor between the reward and the rest of a call."""
     kept: list[tuple[str, list[tuple[str, Any]]]] = []
-    for call, _ in zip(subject.rollout(subject.make(), "fresh objects"), range(_COMPARED_CALLS), strict=False):
-        kept.append((call.name, [found for name, part in call.parts.items() for found in mutables(part, name)]))
+    end = paid_end(subject.expected("fresh objects")) or 0
+    places = {*range(_COMPARED_CALLS), *range(end - 1, end + 3)}
+    for place, call in enumerate(islice(subject.rollout(subject.make(), "fresh objects"), max(places) + 1)):
+        if place in places:
+            kept.append((call.name, [found for name, part in call.parts.items() for found in mutables(part, name)]))
     for name, parts in kept:
         rewards = [found for found in parts if found[0] == "reward"]
         for (path, mine), (other, theirs) in ((r, p) for r in rewards for p in parts if p[0] != "reward"):

@@ -14,7 +14,7 @@ from gymnasium.vector.utils import batch_space, iterate
 from numpy.typing import NDArray
 
 from llm_morl_env.testing.rules import RETURN_TOLERANCE, check_determinism, check_fresh_objects, check_writing
-from llm_morl_env.testing.subject import Call, Env, Subject
+from llm_morl_env.testing.subject import Call, Env, Policy, Subject, warn_of_silence
 from llm_morl_env.values import difference
 
 #: What holds the end of an episode that was reset in the same step.
@@ -39,7 +39,7 @@ class VectorSubject(Subject):
         size = getattr(env.unwrapped, "group_size", 1)
         for number in range(self.n_steps):
             if number == len(self.actions):
-                self.actions.append(_sampled(env, call.info if number % 2 else {}))
+                self.actions.append(self._chosen(env, call.observation, call.info, masked=number % 2 == 1))
             call = self._call(rule, f"step {number}", env.step, copy.deepcopy(self.actions[number]))
             over |= np.asarray(call.terminated) | np.asarray(call.truncated)  # now: who is given the call may write
             yield call
@@ -50,6 +50,11 @@ class VectorSubject(Subject):
                 over &= ~groups
                 yield call
 
+    def _chosen(self, env: Any, observation: Any, info: Any, *, masked: bool) -> Any:
+        if self.policy is not None:
+            return copy.deepcopy(self.policy(env, observation, info))
+        return _sampled(env, info if masked else {})
+
 
 def check_mo_vector_env(
     make_vec: Callable[[], VectorEnv[Any, Any, Any]],
@@ -57,6 +62,7 @@ def check_mo_vector_env(
     make_single: Callable[[], Env] | None = None,
     seed: int = 0,
     n_steps: int = 40,
+    policy: Policy | None = None,
 ) -> None:
     """Check that a batched environment with vector rewards keeps the contract; return silently if it does.
 
@@ -68,12 +74,17 @@ def check_mo_vector_env(
     row's episode add up to a member of ``return_space``, where that is declared; equal seeds give equal results, no
     object is shared between calls, and writing into what was returned changes nothing.
 
+    Rules compare what a rollout holds. A `UserWarning` says so where no episode ended in it, or every reward was zero.
+
     Args:
         make_vec: Makes a fresh environment.
         make_single: Makes the environment of one row. Row i, seeded ``seed + i`` as Gymnasium's vector environments
             seed, must then act as one of these does in its first episode. None where rows are no such environments.
         seed: Of the rollouts.
-        n_steps: Steps of each rollout. Actions are sampled; at every other step from ``info["action_mask"]``.
+        n_steps: Steps of each rollout.
+        policy: Chooses the actions of all rows: called with the environment, the last observations and the last info,
+            once a step of the first rollout, which the others repeat. None samples them; at every other step from
+            ``info["action_mask"]``.
 
     Raises:
         ConformanceError: At the first rule that is broken.
@@ -82,9 +93,10 @@ def check_mo_vector_env(
     >>> check_mo_vector_env(lambda: gym.make_vec("ToolCall-MO-v0", num_envs=4, group_size=2), n_steps=4)
     """
     name, make = getattr(make_vec, "__name__", repr(make_vec)), cast(Callable[[], Any], make_vec)
-    subject = VectorSubject(name, make, seed, n_steps, make_single=make_single)
+    subject = VectorSubject(name, make, seed, n_steps, policy=policy, make_single=make_single)
     for rule in VECTOR_RULES:
         rule(subject)
+    warn_of_silence(subject)
 
 
 def check_batch_declarations(subject: VectorSubject) -> None:

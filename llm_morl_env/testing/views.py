@@ -48,10 +48,12 @@ def check_views(subject: Subject) -> None:
 
 def _check_paid(subject: Subject, task: Task) -> None:
     """The rewards of an episode of the view itself add up to the score of what its last info says was answered."""
-    env = subject.make().unwrapped  # wrappers may pay something else
+    wrapped = subject.make()
+    env = wrapped.unwrapped  # wrappers may pay something else
     env.action_space.seed(subject.seed)
+    actions = list(subject.actions) if env.action_space == wrapped.action_space else []
     total = np.zeros(len(task.rewards))
-    for call in replace(subject, actions=[]).rollout(env, "views"):
+    for call in replace(subject, actions=actions, policy=None).rollout(env, "views"):
         if not call.name.startswith("step"):
             total = np.zeros(len(task.rewards))
             continue
