@@ -79,6 +79,23 @@ def test_clock_ends_quietly_when_the_time_is_over():
     assert clock.cpu_seconds == spent
 
 
+def test_what_is_left_is_the_lesser_of_steps_and_time():
+    by_steps = Clock(8, History())
+    assert by_steps.remaining == 1
+    by_steps.tick(6)
+    assert by_steps.remaining == 0.25
+    by_steps.tick(6)
+    assert by_steps.remaining == 0
+    by_time, seen = Clock(10**9, History(), max_cpu_seconds=0.1), []
+    with by_time.running():
+        while True:
+            seen.append(by_time.remaining)
+            by_time.tick()
+    assert seen == sorted(seen, reverse=True)
+    assert seen[0] > 0.5
+    assert by_time.remaining == 0
+
+
 def test_clock_ends_at_the_first_interrupt_and_others_pass():
     clock = Clock(10, History())
     with clock.running():

@@ -121,6 +121,22 @@ def test_time_is_shared_among_the_preferences_and_ends_the_training():
     assert conditioned.policy([1, 1]).returns([0], split="eval", seed=0).shape == (1, 2)
 
 
+@pytest.mark.parametrize("algo", ["maskable_ppo_conditioned", "sb3_ppo"])
+def test_the_learning_rate_falls_to_its_end(algo):
+    own = {"weights": [[1, 0]]} if algo == "sb3_ppo" else {}
+    small = {"n_envs": 2, "n_steps": 16, "batch_size": 32, "n_epochs": 1, "learning_rate": 1e-2, **own}
+    result = trained(algo, steps=320, algo_kwargs={**small, "final_learning_rate": 1e-3})
+    rates = [row["train/learning_rate"] for row in result.history if "train/learning_rate" in row]
+    assert len(rates) >= 8
+    assert rates == sorted(rates, reverse=True)
+    assert rates[0] > 8e-3
+    assert 1e-3 <= rates[-1] < 3e-3
+    short = trained(algo, steps=10**7, max_cpu_seconds=1.0, algo_kwargs={**small, "final_learning_rate": 0.0})
+    assert [row["train/learning_rate"] for row in short.history if "train/learning_rate" in row][-1] < 4e-3
+    with pytest.raises(ValueError, match=r"final_learning_rate.*must lie in \[0, learning_rate=0.01\], got 1"):
+        trained(algo, steps=32, algo_kwargs={**small, "final_learning_rate": 1})
+
+
 def test_wrong_settings_are_refused():
     with pytest.raises(ValueError, match=r"algo_kwargs of 'sb3_ppo': unknown \['n_step'\]; known are"):
         trained("sb3_ppo", algo_kwargs={"n_step": 3})

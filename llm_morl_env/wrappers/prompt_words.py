@@ -58,8 +58,8 @@ class PromptWords(gym.ObservationWrapper[NDArray[np.float32], Any, Any], gym.uti
     and the response's ids as the token view has them; S ids of word tokens (right-aligned, the beginning is cut); S
     offsets: 0 for a word's first token, then 1, 2, ...; -1 for padding; S echoes: of a word that is made of several
     by underscores or other marks, how many of these are words of the prompt themselves (``set_alarm`` in ``set_alarm(
-    hour:int) an alarm at 7``: 1), 0 for others; and S marks: 1 for a word behind white space, as in a sentence, 0 for
-    one behind another mark, as in ``hour:int``.
+    hour:int) an alarm at 7``: 1), 0 for others; and S marks: 1 for a word that stands free, as in a sentence, 0 for
+    one with other marks around it, as in ``set_alarm(hour:int)``; see `stands_free`.
 
     Args:
         env: A token view of a task of one turn, with ``obs_mode="ids"``.
@@ -109,7 +109,7 @@ class PromptWords(gym.ObservationWrapper[NDArray[np.float32], Any, Any], gym.uti
         size, words = self.layout.words, list(_WORD.finditer(prompt))
         known = {word.group() for word in words}
         rows = [
-            (token, offset, echoes(word.group(), known), prompt[: word.start()][-1:].isspace())
+            (token, offset, echoes(word.group(), known), stands_free(prompt, word.start(), word.end()))
             for word in words
             for offset, token in enumerate(self._tokenizer.encode(word.group()))
         ][-size:]
@@ -127,6 +127,18 @@ def echoes(word: str, known: AbstractSet[str]) -> int:
     """
     parts = _PART.split(word)
     return sum(part in known for part in parts) if len(parts) > 1 else 0
+
+
+def stands_free(text: str, start: int, end: int) -> bool:
+    """Whether ``text[start:end]`` has white space, a tag or an end of the text before it, and that or punctuation
+    behind it.
+
+    >>> text = "set_alarm(hour:int)<user>an alarm at 7, please"
+    >>> [word.group() for word in _WORD.finditer(text) if stands_free(text, *word.span())]
+    ['an', 'alarm', 'at', '7', 'please']
+    """
+    before, after = text[:start][-1:], text[end : end + 1]
+    return (not before or before.isspace() or before == ">") and (not after or after.isspace() or after in "<.,;!?")
 
 
 def token_layout(env: gym.Env[Any, Any], who: str, *, words: int = 0) -> TokenLayout:

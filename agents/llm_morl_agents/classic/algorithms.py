@@ -196,6 +196,15 @@ _SB3_ON_POLICY: Mapping[str, Settings] = MappingProxyType(
         )
     }
 )
+#: On the token view, with the copying network: large steps that become small, of large batches.
+_MASKABLE: Mapping[str, Settings] = MappingProxyType(
+    {
+        **_SB3_ON_POLICY,
+        "token": MappingProxyType(
+            {"n_envs": 32, "n_steps": 32, "n_epochs": 3, "learning_rate": 2.5e-3, "final_learning_rate": 1e-4}
+        ),
+    }
+)
 _SB3_A2C: Mapping[str, Settings] = MappingProxyType(
     {"default": MappingProxyType({"n_envs": 16, "n_steps": 16, "learning_rate": 1e-3, "ent_coef": 0.003, "gamma": 1.0})}
 )
@@ -331,7 +340,7 @@ _ROWS = (
         sb3("train_maskable_ppo"),
         "sweep",
         Needs(min_objectives=1, masks=True),
-        _SB3_ON_POLICY,
+        _MASKABLE,
     ),
     Algorithm(
         "maskable_ppo_conditioned",
@@ -340,7 +349,7 @@ _ROWS = (
         sb3("train_maskable_ppo_conditioned"),
         "conditioned",
         Needs(masks=True),
-        _SB3_ON_POLICY,
+        _MASKABLE,
     ),
 )
 #: All of them, by name.

@@ -95,6 +95,11 @@ class Clock:
         """See above."""
         return (time.process_time() if self._end is None else self._end) - self._start
 
+    @property
+    def remaining(self) -> float:
+        """The share of the training that is left, in [0, 1]: of the steps or of the time, whichever is less."""
+        return max(0.0, min(1 - self.steps / self._total, 1 - self.cpu_seconds / self._limit))
+
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """Time the body, and end it quietly when the time is over or at Ctrl-C; a second Ctrl-C interrupts."""

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from llm_morl_agents.classic.actors import ClassicPolicy, PlayerMaker, Stage, Stateless, numbers
 from llm_morl_agents.classic.algorithms import Job, Trained
+from llm_morl_agents.classic.clock import Clock
 from llm_morl_agents.classic.compat import seeded
 from llm_morl_agents.classic.environments import AnyEnv, Floats, Watched
 from llm_morl_agents.classic.morl_baselines import CLAIM_EPISODES, lattice, swept
@@ -35,7 +36,13 @@ from llm_morl_env.wrappers.skip_forced import SkipForced
 #: What reads the observation; see `Sb3Bench`.
 Network = Literal["auto", "copy", "tokens", "flat"]
 #: Settings that are no keywords of an algorithm's constructor.
-OWN: Mapping[str, Any] = {"n_envs": 8, "network": "auto", "skip_forced": None, "weights": None}
+OWN: Mapping[str, Any] = {
+    "n_envs": 8,
+    "network": "auto",
+    "skip_forced": None,
+    "weights": None,
+    "final_learning_rate": None,
+}
 #: Keywords of the constructors that the trainers set themselves.
 FIXED = ("self", "policy", "env", "seed", "device", "verbose", "tensorboard_log", "_init_setup_model")
 
@@ -52,7 +59,9 @@ class Sb3Bench:
       the library's perceptron on the numbers as they are; ``"auto"`` takes the first that fits;
     - ``skip_forced``: whether forced tokens are taken at once (`SkipForced`); None does so for masked algorithms on the
       token view;
-    - ``weights``: the preferences of a sweep.
+    - ``weights``: the preferences of a sweep;
+    - ``final_learning_rate``: where the learning rate gets on a straight line, by steps or by time, whichever ends
+      first (of a policy's part, in a sweep); None keeps it.
 
     Args:
         job: The training.
@@ -112,11 +121,16 @@ class Sb3Bench:
             return gym.wrappers.TransformObservation(env, _as_floats, floats)
         return env
 
-    def model(self, algorithm: type[Any], scalarise: Callable[[AnyEnv], AnyEnv]) -> Any:
+    def model(self, algorithm: type[Any], scalarise: Callable[[AnyEnv], AnyEnv], time_left: Callable[[], float]) -> Any:
         """An untrained model.
 
+        Args:
+            algorithm: Of the library.
+            scalarise: Makes the reward one number.
+            time_left: The share of the model's time that is left, in [0, 1].
+
         Raises:
-            ValueError: If a setting is no keyword of the algorithm's constructor.
+            ValueError: If a setting is no keyword of the algorithm's constructor, or out of range.
         """
         from stable_baselines3.common.logger import Logger
         from stable_baselines3.common.vec_env import DummyVecEnv
@@ -130,6 +144,16 @@ class Sb3Bench:
                 f"algo_kwargs of {self.job.algorithm.name!r}: unknown {sorted(set(given) - set(known))}; "
                 f"known are {sorted([*known, *OWN])}"
             )
+        final = self.own["final_learning_rate"]
+        if final is not None:
+            first = given.get(
+                "learning_rate", inspect.signature(algorithm.__init__).parameters["learning_rate"].default
+            )
+            if not 0 <= final <= first:
+                raise ValueError(
+                    f"algo_kwargs['final_learning_rate'] must lie in [0, learning_rate={first!r}], got {final!r}"
+                )
+            given["learning_rate"] = lambda steps_left: final + (first - final) * min(steps_left, time_left())
         job = self.job
         policy: str | type[CopyPolicy] = "MlpPolicy"
         policy_kwargs = dict(given.pop("policy_kwargs", None) or {})
@@ -249,7 +273,7 @@ def train_maskable_ppo_conditioned(job: Job) -> Trained:
 
     bench = Sb3Bench(job, masked=True)
     with one_thread(), seeded(job.seed):
-        model = bench.model(MaskablePPO, WeightConditioned)
+        model = bench.model(MaskablePPO, WeightConditioned, lambda: job.clock.remaining)
         with job.clock.running():
             model.learn(job.total_timesteps)
 
@@ -267,12 +291,19 @@ def train_sweep(job: Job, algorithm: type[Any], *, masked: bool) -> Trained:
     models: list[Any] = []
     with one_thread(), seeded(job.seed), job.clock.running():
         for number, weights in enumerate(preferences, start=1):
-            until = job.clock.max_cpu_seconds * number / len(preferences)
-            model = bench.model(algorithm, partial(ScalarizedReward, weights=weights))
+            part = job.clock.max_cpu_seconds / len(preferences)
+            until = part * number
+            time_left = partial(share_left, job.clock, until, part)
+            model = bench.model(algorithm, partial(ScalarizedReward, weights=weights), time_left)
             models.append(model)
             model.learn(steps, callback=lambda *_, until=until: job.clock.cpu_seconds < until)
     policies = [bench.policy(model, w, conditioned=False) for model, w in zip(models, preferences, strict=False)]
     return Trained(tuple(bench.with_claim(policy) for policy in policies))
+
+
+def share_left(clock: Clock, until: float, part: float) -> float:
+    """Of a part of a training's time, which ends at ``until`` CPU-seconds, the share that is left, in [0, 1]."""
+    return 1.0 if part == np.inf else max(0.0, min(1.0, (until - clock.cpu_seconds) / part))
 
 
 def _as_floats(observation: NDArray[Any]) -> NDArray[np.float32]:

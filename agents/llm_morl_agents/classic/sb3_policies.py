@@ -66,8 +66,8 @@ class CopyNetwork(BaseFeaturesExtractor):
 
     The network begins with preferences, all of which are learnt further: for words of the prompt (`COPY`) over other
     words (`OTHER_WORD`), for going on with a copy (`GO_ON`) and ending once one is complete (`NEW_WORD`, `QUOTE`), for
-    the end of the prompt (`LATE`), for words whose parts the prompt repeats (`ECHO`), and for words of sentences
-    (`SAID`).
+    the end of the prompt (`LATE`), for words whose parts the prompt repeats (`ECHO`), and for words that stand
+    free (`SAID`).
 
     Args:
         observation_space: Flat Box of at least ``layout.size`` entries, of `llm_morl_env.wrappers.PromptWords`.
@@ -86,9 +86,9 @@ class CopyNetwork(BaseFeaturesExtractor):
     NEW_WORD = -10.0
     OTHER_WORD = -4.0
     QUOTE = 3.0
-    LATE = 2.0
+    LATE = 0.0
     ECHO = 1.0
-    SAID = 3.0
+    SAID = 4.0
 
     def __init__(
         self, observation_space: Box, layout: TokenLayout, texts: Sequence[str], dim: int = 32, hidden: int = 64
@@ -128,7 +128,7 @@ class CopyNetwork(BaseFeaturesExtractor):
         begun, complete = copies_in_progress(words, offsets, recent)  # (B, S)
         goes_on = begun & (offsets > 0)
         last = (GAIN * self.tokens(recent[:, -_RECENT:])).flatten(1)
-        asked = self._mean(words, offsets >= 0) * layout.words**0.5
+        asked = self._mean(words, spoken > 0) * 4.0
         hidden = self.trunk(
             torch.cat(
                 [
