@@ -121,6 +121,12 @@ def test_time_is_shared_among_the_preferences_and_ends_the_training():
     assert conditioned.policy([1, 1]).returns([0], split="eval", seed=0).shape == (1, 2)
 
 
+def model_rate(result):
+    """Of the optimiser of a result's first policy, as its last update left it."""
+    choose = result.policies[0].player(1, np.random.default_rng(0)).choose
+    return choose.args[0].policy.optimizer.param_groups[0]["lr"]
+
+
 @pytest.mark.parametrize("algo", ["maskable_ppo_conditioned", "sb3_ppo"])
 def test_the_learning_rate_falls_to_its_end(algo):
     own = {"weights": [[1, 0]]} if algo == "sb3_ppo" else {}
@@ -131,6 +137,10 @@ def test_the_learning_rate_falls_to_its_end(algo):
     assert rates == sorted(rates, reverse=True)
     assert rates[0] > 8e-3
     assert 1e-3 <= rates[-1] < 3e-3
+    beyond = trained(
+        algo, steps=40, algo_kwargs={**small, "final_learning_rate": 1e-3}
+    )  # the second rollout ends at 64
+    assert model_rate(beyond) == 1e-3
     short = trained(algo, steps=10**7, max_cpu_seconds=1.0, algo_kwargs={**small, "final_learning_rate": 0.0})
     assert [row["train/learning_rate"] for row in short.history if "train/learning_rate" in row][-1] < 4e-3
     with pytest.raises(ValueError, match=r"final_learning_rate.*must lie in \[0, learning_rate=0.01\], got 1"):

@@ -153,7 +153,8 @@ class Sb3Bench:
                 raise ValueError(
                     f"algo_kwargs['final_learning_rate'] must lie in [0, learning_rate={first!r}], got {final!r}"
                 )
-            given["learning_rate"] = lambda steps_left: final + (first - final) * min(steps_left, time_left())
+            # What is left of the steps is below 0 where the last rollout goes beyond them.
+            given["learning_rate"] = lambda left: final + (first - final) * max(0.0, min(left, time_left()))
         job = self.job
         policy: str | type[CopyPolicy] = "MlpPolicy"
         policy_kwargs = dict(given.pop("policy_kwargs", None) or {})

@@ -66,8 +66,8 @@ class CopyNetwork(BaseFeaturesExtractor):
 
     The network begins with preferences, all of which are learnt further: for words of the prompt (`COPY`) over other
     words (`OTHER_WORD`), for going on with a copy (`GO_ON`) and ending once one is complete (`NEW_WORD`, `QUOTE`), for
-    the end of the prompt (`LATE`), for words whose parts the prompt repeats (`ECHO`), and for words that stand
-    free (`SAID`).
+    words whose parts the prompt repeats (`ECHO`), and for words that stand free (`SAID`). It may learn one for the end
+    of the prompt, and begins without (`LATE`).
 
     Args:
         observation_space: Flat Box of at least ``layout.size`` entries, of `llm_morl_env.wrappers.PromptWords`.
