@@ -139,7 +139,7 @@ def test_the_learning_rate_falls_to_its_end(algo):
     assert 1e-3 <= rates[-1] < 3e-3
     beyond = trained(
         algo, steps=40, algo_kwargs={**small, "final_learning_rate": 1e-3}
-    )  # the second rollout ends at 64
+    )  # ends at 64
     assert model_rate(beyond) == 1e-3
     short = trained(algo, steps=10**7, max_cpu_seconds=1.0, algo_kwargs={**small, "final_learning_rate": 0.0})
     assert [row["train/learning_rate"] for row in short.history if "train/learning_rate" in row][-1] < 4e-3
