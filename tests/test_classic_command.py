@@ -4,13 +4,14 @@ import json
 import signal
 
 import pytest
+from classic_extra import require
 
 from llm_morl_agents.cli import main
 from llm_morl_agents.commands import classic
 from llm_morl_agents.experiments.errors import UserError
 from llm_morl_agents.fronts.record import find_records, read_record
 
-pytest.importorskip("sb3_contrib")
+require("sb3_contrib")
 pytestmark = pytest.mark.sb3
 
 DENT = ["--env", "DentFront-MO-v0", "--view", "token", "--env-kwargs", "obs_mode=onehot", "--eval-problems", "32"]

@@ -143,6 +143,16 @@ def test_too_few_steps_for_an_update_are_refused(algo, steps):
         train_classic(algo, DENT, **{**INDEX, "total_timesteps": steps, "seed": 0})
 
 
+def test_a_population_below_the_number_of_objectives_is_refused_where_weights_are_even():
+    own = TINY["morld"]
+    with pytest.raises(ValueError, match=r"algo_kwargs\['pop_size'\] must be at least 2, .*, got 1"):
+        train("morld", algo_kwargs={**own, "pop_size": 1})
+    from morl_baselines.common.weights import equally_spaced_weights
+
+    with silenced(), pytest.raises(AttributeError):  # why: pymoo makes no fewer directions
+        equally_spaced_weights(3, 2)
+
+
 def test_sweeps_share_the_time():
     result = train_classic("moql", DENT, **{**INDEX, "total_timesteps": 10**6, "seed": 0, "max_cpu_seconds": 1.0})
     assert len(result.policies) == 5

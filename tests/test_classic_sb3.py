@@ -1,16 +1,16 @@
 """Stable-Baselines3 and sb3-contrib behind `train_classic`, and the networks that read tokens."""
 
+import itertools
 import pickle
 
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
+from classic_extra import require
 
-import llm_morl_env  # noqa: F401  (registers the ids)
-
-torch = pytest.importorskip("torch")
-pytest.importorskip("stable_baselines3")
-pytest.importorskip("sb3_contrib")
+require("stable_baselines3")
+require("sb3_contrib")
 
 from llm_morl_agents.classic import ALGORITHMS, assert_supported, train_classic  # noqa: E402  (after the skip)
 from llm_morl_agents.classic.sb3_policies import (  # noqa: E402
@@ -20,6 +20,8 @@ from llm_morl_agents.classic.sb3_policies import (  # noqa: E402
     mean_embedding,
     recent_tokens,
 )
+from llm_morl_env.candidates import GrammarCandidates, write_candidates  # noqa: E402
+from llm_morl_env.registration import make_task  # noqa: E402
 from llm_morl_env.wrappers import PromptWords, WeightConditioned  # noqa: E402
 from llm_morl_env.wrappers.prompt_words import TokenLayout  # noqa: E402
 
@@ -121,6 +123,20 @@ def test_time_is_shared_among_the_preferences_and_ends_the_training():
     assert conditioned.policy([1, 1]).returns([0], split="eval", seed=0).shape == (1, 2)
 
 
+def test_claims_are_of_problems_that_a_short_file_of_candidates_covers(tmp_path):
+    path, task = tmp_path / "candidates.jsonl", make_task("toolcall", difficulty="easy")
+    write_candidates(path, task, GrammarCandidates(task, k=4), "train", range(3))
+    env = {"view": "choice", "env_kwargs": {"k": 4, "difficulty": "easy", "candidates": str(path)}}
+    policy = trained(
+        "sb3_ppo", steps=32, env_id="ToolCall-MO-v0", algo_kwargs={"weights": [[1, 1, 1]]}, **env
+    ).policies[0]
+    each = policy.returns(range(3), split="train", seed=0)
+    sums = {tuple(np.round(each[list(drawn)].mean(axis=0), 9)) for drawn in itertools.product(range(3), repeat=5)}
+    assert tuple(np.round(policy.claimed, 9)) in sums
+    with pytest.raises(ValueError, match="holds none for problem 3"):
+        policy.returns([3], split="train", seed=0)
+
+
 def model_rate(result):
     """Of the optimiser of a result's first policy, as its last update left it."""
     choose = result.policies[0].player(1, np.random.default_rng(0)).choose
@@ -137,9 +153,7 @@ def test_the_learning_rate_falls_to_its_end(algo):
     assert rates == sorted(rates, reverse=True)
     assert rates[0] > 8e-3
     assert 1e-3 <= rates[-1] < 3e-3
-    beyond = trained(
-        algo, steps=40, algo_kwargs={**small, "final_learning_rate": 1e-3}
-    )  # ends at 64
+    beyond = trained(algo, steps=40, algo_kwargs={**small, "final_learning_rate": 1e-3})  # ends at 64
     assert model_rate(beyond) == 1e-3
     short = trained(algo, steps=10**7, max_cpu_seconds=1.0, algo_kwargs={**small, "final_learning_rate": 0.0})
     assert [row["train/learning_rate"] for row in short.history if "train/learning_rate" in row][-1] < 4e-3

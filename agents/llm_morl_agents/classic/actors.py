@@ -6,7 +6,7 @@ Shapes: n problems, M rows of a batch that are still running, D size of an obser
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +19,8 @@ Rows = NDArray[np.int64]
 
 #: Episodes that are played side by side.
 BATCH = 32
+#: Episodes that a claim goes over where the library keeps none of its own, as many as its evaluations take.
+CLAIM_EPISODES = 5
 
 
 class Player(Protocol):
@@ -118,6 +120,17 @@ class ClassicPolicy:
     def returns(self, problems: Sequence[int], *, split: str, seed: int) -> Floats:
         """Vector returns (n, K) of one episode on each problem, as the task pays them."""
         return self.stage.play(self.player, problems, split=split, seed=seed)
+
+
+def with_claim(policy: ClassicPolicy, seed: int) -> ClassicPolicy:
+    """The policy that claims its mean return (K,) over a few problems, drawn as the environment itself draws them.
+
+    What an environment draws from may be less than its split: the first problems, or those that a file covers.
+    """
+    env, rng = policy.stage.make(), np.random.default_rng(seed)
+    infos = [env.reset(seed=int(one))[1] for one in rng.integers(2**31, size=CLAIM_EPISODES)]
+    returns = policy.returns([int(info["problem"]) for info in infos], split=infos[0]["split"], seed=seed)
+    return replace(policy, claimed=returns.mean(axis=0))
 
 
 def numbers(values: Sequence[float] | Floats) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from llm_morl_agents.classic.action_network import shared_networks
-from llm_morl_agents.classic.actors import ClassicPolicy, PlayerMaker, Stage, numbers
+from llm_morl_agents.classic.actors import CLAIM_EPISODES, ClassicPolicy, PlayerMaker, Stage, numbers, with_claim
 from llm_morl_agents.classic.algorithms import Floats, Job, Trained, on_simplex
 from llm_morl_agents.classic.compat import importing, morl_baselines_compat
 from llm_morl_agents.classic.environments import Watched
@@ -27,8 +27,6 @@ from llm_morl_agents.classic.players import (
 )
 from llm_morl_env.metrics import equally_spaced_weights, pareto_front
 
-#: Episodes that a claim goes over where the library keeps none of its own, as many as its evaluations take.
-CLAIM_EPISODES = 5
 #: What the library is told in any case; they are no settings.
 FIXED = (
     *("env", "envs", "eval_env", "self", "args", "kwargs", "id", "seed", "log", "device", "total_timesteps"),
@@ -86,14 +84,6 @@ class Bench:
         claim = None if claimed is None else self.maker.to_task(claimed)
         return ClassicPolicy(label, weights, claim, self.stage, player)
 
-    def with_claim(self, policy: ClassicPolicy) -> ClassicPolicy:
-        """The policy with the mean of a few training episodes as its claim."""
-        env, rng = self.stage.make(), np.random.default_rng(self.job.seed)
-        infos = [env.reset(seed=int(seed))[1] for seed in rng.integers(2**31, size=CLAIM_EPISODES)]
-        problems = [int(info["problem"]) for info in infos]  # of those that the environment itself draws
-        returns = policy.returns(problems, split=infos[0]["split"], seed=self.job.seed)
-        return ClassicPolicy(policy.label, policy.weights, returns.mean(axis=0), policy.stage, policy.player)
-
     def family(self, player: Callable[[Floats], PlayerMaker]) -> Trained:
         """The policies of a network that serves all preferences: those of `lattice`, and any other.
 
@@ -108,7 +98,7 @@ class Bench:
             return self.policy(player(weights), f"bent weights {numbers(weights)}", None, None)
 
         bent = self.maker.curvature > 0
-        members = tuple(self.with_claim((member if bent else choose)(w)) for w in lattice(self.n_objectives))
+        members = tuple(with_claim((member if bent else choose)(w), self.job.seed) for w in lattice(self.n_objectives))
         return Trained(members, None if bent else choose)
 
     def sweep(self) -> list[Floats]:
@@ -208,7 +198,7 @@ def train_envelope(job: Job) -> Trained:
             Envelope,
             buffer_size=job.total_timesteps,
             epsilon_decay_steps=max(job.total_timesteps // 2, 1),
-            num_eval_weights_for_front=len(job.maker.low),  # fewer than objectives fail in pymoo,
+            num_eval_weights_for_front=bench.n_objectives,  # fewer fail in pymoo
         )
         agent = Envelope(env=bench.env, seed=job.seed, log=True, device="cpu", **built)
         if own_network(bench):
@@ -231,7 +221,7 @@ def train_gpi_ls(job: Job) -> Trained:
             buffer_size=job.total_timesteps,
             epsilon_decay_steps=max(job.total_timesteps // 2, 1),
             timesteps_per_iter=max(job.total_timesteps // 10, 1),
-            num_eval_weights_for_front=len(job.maker.low),  # fewer than objectives fail in pymoo,
+            num_eval_weights_for_front=bench.n_objectives,  # fewer fail in pymoo
             num_eval_episodes_for_front=CLAIM_EPISODES,
             eval_freq=job.total_timesteps + 1,
             eval_mo_freq=job.total_timesteps + 1,

@@ -14,16 +14,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from llm_morl_agents.classic.actors import ClassicPolicy, PlayerMaker, numbers
+from llm_morl_agents.classic.actors import CLAIM_EPISODES, ClassicPolicy, PlayerMaker, numbers, with_claim
 from llm_morl_agents.classic.algorithms import Floats, Job, Trained
 from llm_morl_agents.classic.compat import importing, morl_baselines_compat
 from llm_morl_agents.classic.environments import VisitedStates
-from llm_morl_agents.classic.morl_baselines import CLAIM_EPISODES, Bench
+from llm_morl_agents.classic.morl_baselines import Bench
 from llm_morl_agents.classic.players import AccruedPlayer, TrackingPlayer, logits_player, table_player
 from llm_morl_env.envs.step_vector import MOSyncVectorEnv
 
 #: Batched environments of the algorithms that step several.
 NUM_ENVS = 4
+#: Policies of MORL/D, as in the library, or as many as there are objectives.
+POPULATION = 6
 
 
 def linear_utility(rewards: Any, weights: Any) -> Any:
@@ -46,11 +48,13 @@ def train_morld(job: Job) -> Trained:
     with morl_baselines_compat(job.seed, job.history):
         built, trained = bench.split(
             MORLD,
+            pop_size=max(POPULATION, bench.n_objectives),
             exchange_every=max(job.total_timesteps // 24, 1),
             num_eval_episodes_for_front=CLAIM_EPISODES,
-            num_eval_weights_for_eval=2,
+            num_eval_weights_for_eval=bench.n_objectives,  # fewer fail in pymoo
             checkpoints=False,
         )
+        _check_population(bench.n_objectives, **built)
         agent = MORLD(
             env=bench.env,
             seed=job.seed,
@@ -74,6 +78,19 @@ def train_morld(job: Job) -> Trained:
             for i, (member, claim) in enumerate(members)
         )
     )
+
+
+def _check_population(n_objectives: int, *, pop_size: int, weight_init_method: str = "uniform", **_: Any) -> None:
+    """Refuse a population that is too small for even weights.
+
+    Raises:
+        ValueError: If it is smaller than the number of objectives: pymoo spreads no fewer directions than that.
+    """
+    if weight_init_method == "uniform" and pop_size < n_objectives:
+        raise ValueError(
+            f"algo_kwargs['pop_size'] must be at least {n_objectives}, the number of objectives, "
+            f"where weight_init_method='uniform', got {pop_size!r}"
+        )
 
 
 def train_ipro(job: Job) -> Trained:
@@ -191,7 +208,7 @@ def train_eupg(job: Job) -> Trained:
         found.append(bench.policy(player, _label(weights), weights, None))
         agent.train(steps, **trained)
 
-    return Trained(tuple(bench.with_claim(policy) for policy in _sweep(job, bench, one)))
+    return Trained(tuple(with_claim(policy, job.seed) for policy in _sweep(job, bench, one)))
 
 
 def train_moql(job: Job) -> Trained:
@@ -207,7 +224,7 @@ def train_moql(job: Job) -> Trained:
         found.append(bench.policy(_of_table(bench, agent, weights), _label(weights), weights, None))
         agent.train(time.time(), total_timesteps=steps, **trained)
 
-    return Trained(tuple(bench.with_claim(policy) for policy in _sweep(job, bench, one)))
+    return Trained(tuple(with_claim(policy, job.seed) for policy in _sweep(job, bench, one)))
 
 
 def train_mp_moql(job: Job) -> Trained:
@@ -222,8 +239,8 @@ def train_mp_moql(job: Job) -> Trained:
             weight_selection_algo="ols",
             timesteps_per_iteration=max(job.total_timesteps // 10, 1),
             epsilon_decay_steps=max(job.total_timesteps // 2, 1),
-            num_eval_weights_for_front=len(job.maker.low),  # fewer than objectives fail in pymoo
-            num_eval_weights_for_eval=2,
+            num_eval_weights_for_front=bench.n_objectives,  # fewer fail in pymoo
+            num_eval_weights_for_eval=bench.n_objectives,
             num_eval_episodes_for_front=CLAIM_EPISODES,
             eval_freq=job.total_timesteps + 1,
         )
@@ -257,7 +274,10 @@ def train_pql(job: Job) -> Trained:
     states = VisitedStates(bench.env, int(bench.own["max_states"]))
     with morl_baselines_compat(job.seed, job.history):
         built, trained = bench.split(
-            PQL, epsilon_decay_steps=job.total_timesteps, num_eval_weights_for_eval=2, log_every=job.total_timesteps + 1
+            PQL,
+            epsilon_decay_steps=job.total_timesteps,
+            num_eval_weights_for_eval=bench.n_objectives,
+            log_every=job.total_timesteps + 1,
         )
         agent = PQL(env=states, ref_point=bench.reference - 1e-3, seed=job.seed, log=True, **built)
         with job.clock.running():

@@ -21,12 +21,12 @@ import torch
 from gymnasium.spaces import Box
 from numpy.typing import NDArray
 
-from llm_morl_agents.classic.actors import ClassicPolicy, PlayerMaker, Stage, Stateless, numbers
+from llm_morl_agents.classic.actors import ClassicPolicy, PlayerMaker, Stage, Stateless, numbers, with_claim
 from llm_morl_agents.classic.algorithms import Job, Trained
 from llm_morl_agents.classic.clock import Clock
 from llm_morl_agents.classic.compat import seeded
 from llm_morl_agents.classic.environments import AnyEnv, Floats, Watched
-from llm_morl_agents.classic.morl_baselines import CLAIM_EPISODES, lattice, swept
+from llm_morl_agents.classic.morl_baselines import lattice, swept
 from llm_morl_agents.threads import one_thread
 from llm_morl_env.wrappers.conditioned import WeightConditioned
 from llm_morl_env.wrappers.prompt_words import PromptWords, token_layout
@@ -196,13 +196,6 @@ class Sb3Bench:
         player: PlayerMaker = make
         return ClassicPolicy(f"weights {numbers(weights)}", weights, None, self.stage, player)
 
-    def with_claim(self, policy: ClassicPolicy) -> ClassicPolicy:
-        """The policy with the mean of a few training episodes as its claim: these libraries keep no vectors."""
-        task = self.make().get_wrapper_attr("task")
-        problems = np.random.default_rng(self.job.seed).integers(len(task), size=CLAIM_EPISODES).tolist()
-        returns = policy.returns(problems, split=task.split, seed=self.job.seed)
-        return ClassicPolicy(policy.label, policy.weights, returns.mean(axis=0), policy.stage, policy.player)
-
     def preferences(self) -> list[Floats]:
         """The preferences of a sweep: ``settings["weights"]``, or a few equally spaced ones."""
         return swept(self.own["weights"], self.job.maker.n_objectives)
@@ -281,7 +274,7 @@ def train_maskable_ppo_conditioned(job: Job) -> Trained:
     def choose(weights: Floats) -> ClassicPolicy:
         return bench.policy(model, weights, conditioned=True)
 
-    return Trained(tuple(bench.with_claim(choose(w)) for w in lattice(job.maker.n_objectives)), choose)
+    return Trained(tuple(with_claim(choose(w), job.seed) for w in lattice(job.maker.n_objectives)), choose)
 
 
 def train_sweep(job: Job, algorithm: type[Any], *, masked: bool) -> Trained:
@@ -299,7 +292,7 @@ def train_sweep(job: Job, algorithm: type[Any], *, masked: bool) -> Trained:
             models.append(model)
             model.learn(steps, callback=lambda *_, until=until: job.clock.cpu_seconds < until)
     policies = [bench.policy(model, w, conditioned=False) for model, w in zip(models, preferences, strict=False)]
-    return Trained(tuple(bench.with_claim(policy) for policy in policies))
+    return Trained(tuple(with_claim(policy, job.seed) for policy in policies))
 
 
 def share_left(clock: Clock, until: float, part: float) -> float:
