@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -145,10 +146,70 @@ def test_a_training_that_was_done_again_is_no_copy():
     assert names((first, "one/1"), (second, "two/1")) == {"a (one)", "a (two)"}
 
 
-def test_two_returns_of_one_seed_and_setting_are_refused():
-    records = [(record("a", coins((0.5, 0.5), tag)), f"runs/{tag}") for tag in ("x", "y")]
-    with pytest.raises(ValueError, match="runs/x and runs/y are both a, seed 0, with the same settings"):
-        gather(records, title="t")
+TIMED = {"max_cpu_seconds": 2.0, "gamma": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"max_cpu_seconds": None, "gamma": 1.0}, "what differs is not recorded"),
+        (TIMED, "a training that CPU time ends does not go the same way twice"),
+    ],
+)
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 1, 0, 2), (2, 3, 1, 0)])
+def test_runs_of_one_seed_with_different_returns_stand_alone(settings, why, order):
+    runs = [
+        (record("a", coins((0.5, 0.5), f"{at}"), seed=seed, settings=settings), f"runs/{name}")
+        for at, (name, seed) in enumerate([("x", 0), ("y", 0), ("z", 1), ("w", 2)])
+    ]
+    gathered = gather([runs[at] for at in order], title="t")
+    assert {method.name: [r.seed for r in method.records] for method in gathered.methods} == {
+        "a (x)": [0],
+        "a (y)": [0],
+        "a": [1, 2],
+    }
+    (remark,) = (line for line in gathered.remarks if "averaged" in line)
+    assert {"runs/x", "runs/y"} == set(remark.partition(" are ")[0].split(", "))
+    assert remark.endswith(f"are not averaged: a, seed 0, but different returns; {why}")
+
+
+def test_without_settings_equal_seeds_leave_no_seed_of_the_folder_together():
+    """Two trainings that were not told apart: nothing says whose the other seeds are."""
+    seeds = {"x0": 0, "x1": 1, "y0": 0}
+    records = [(record("a", coins((0.5, 0.5), name), seed=seed), f"runs/{name}") for name, seed in seeds.items()]
+    elsewhere = record("a", coins((0.5, 0.5), "s"), seed=1), "other/x1"
+    gathered = gather([*records, elsewhere], title="t")
+    assert {m.name for m in gathered.methods} == {"a (runs, x0)", "a (runs, x1)", "a (runs, y0)", "a (other)"}
+    start, why = "runs/x0, runs/x1, runs/y0 are not averaged: a, equal seeds, but", "their settings are not known"
+    assert f"{start} different returns; {why}" in gathered.remarks
+
+
+def test_a_copy_of_a_run_that_stands_alone_is_left_out():
+    records = [(record("a", coins((0.5, 0.5), tag), settings=TIMED), f"runs/{tag}") for tag in ("x", "y")]
+    gathered = gather([*records, (records[1][0], "runs/z")], title="t")
+    assert {method.name for method in gathered.methods} == {"a (x)", "a (y)"}
+    assert "runs/z was left out, as a copy of runs/y" in gathered.remarks
+
+
+def test_a_place_is_one_however_it_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs" / "c").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "runs")
+    folders = ["runs/c/a-seed0", str(tmp_path / "runs/c/a-seed1"), "runs/../runs/c/a-seed2", "link/c/a-seed3"]
+    runs = [(record("a", coins((0.5, 0.5), str(at)), seed=at), folder) for at, folder in enumerate(folders)]
+    (method,) = gather(runs, title="t").methods
+    assert [r.seed for r in method.records] == [0, 1, 2, 3]
+    others = [(record("a", coins((0.5, 0.5), "o"), seed=0), place) for place in ("s/c/a-seed0", "link/d/a-seed0")]
+    assert names(*runs, others[0]) == {"a (runs/c)", "a (s/c)"}  # as they were given
+    assert names(*runs, others[1]) == {"a (c)", "a (d)"}
+
+
+def test_places_of_one_given_name_are_told_apart_by_where_they_are(tmp_path):
+    for name in ("p", "q"):
+        (tmp_path / name / "run").mkdir(parents=True)
+        (tmp_path / f"to-{name}").symlink_to(tmp_path / name / "run")
+    runs = [(record("a", coins((0.5, 0.5), name)), str(tmp_path / f"to-{name}")) for name in ("p", "q")]
+    assert names(*runs) == {f"a ({Path(tmp_path).resolve() / name})" for name in ("p", "q")}
 
 
 def test_the_gap_goes_from_chance_to_the_exact_front():

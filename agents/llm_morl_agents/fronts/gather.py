@@ -5,7 +5,7 @@ Shapes: S training seeds, B resamples, K objectives, F points of a front.
 
 from __future__ import annotations
 
-import os
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -156,31 +156,33 @@ def gather(
     Args:
         records: At least one, all of one task, each with the folder that it comes from, empty for none. Records of one
             method, view, arguments, settings and parent folder are its seeds. Methods of one name are told apart by
-            what differs, the name of the parent folder last. Of equal records with equal returns one is kept.
+            what differs, the name of the parent folder last. Of equal records with equal returns one is kept; those
+            of one seed with other returns stand alone, told apart by their own folders, and a remark says why.
         title: Of the task.
         chance: The baseline that is chance, for the gap.
         gold: The baseline that is the oracle where the exact front is not known.
         remarks: Lines to pass on.
 
     Raises:
-        ValueError: If there are none, they differ in objectives or bounds, or two with the same seed of the same method
-            have earned different returns.
+        ValueError: If there are none, or they differ in objectives or bounds.
     """
     if not records:
         raise ValueError("gather(records=) must hold at least one record, got none")
     records, copies = _without_copies(records)
+    keys, alone = _keys(records)
     plain = [record for record, _ in records]
     first = plain[0].evaluation
     _check_alike(plain)
     exact = next((r.evaluation.front for r in plain if r.evaluation.front is not None), None)
     target = pareto_front(np.concatenate([r.evaluation.means for r in plain])) if exact is None else exact
-    methods = _methods([(r.with_evaluation(r.evaluation.valued_as(first, target)), origin) for r, origin in records])
+    valued = [(r.with_evaluation(r.evaluation.valued_as(first, target)), origin) for r, origin in records]
+    methods = _methods(keys, valued)
     values: dict[str, float] = {}
     if exact is not None:
         unit = scaled(exact, first.low, first.high)
         values["hypervolume"] = hypervolume(unit, first.reference)
         values["expected_utility"] = expected_utility(unit, first.conditions)
-    lines = [*remarks, *copies]
+    lines = [*remarks, *copies, *alone]
     floor, best = (
         next((m.measures[UTILITY] for m in methods if m.kind == "baseline" and m.name == name), None)
         for name in (chance, gold)
@@ -243,17 +245,27 @@ def gap_of(utility: Measured, chance: Measured, oracle: Measured | float, *, lev
 
 @dataclass(frozen=True)
 class _Key:
-    """What makes records seeds of one method."""
+    """What makes records seeds of one method.
+
+    Args:
+        method: Its name.
+        kind: What made it.
+        view: That it learned on.
+        settings: Arguments and settings, as `key_of` has them.
+        place: The folder that the records' folders lie in, without links; empty for none.
+        alone: Of a record that nothing is averaged with, its number; None for all others.
+    """
 
     method: str
     kind: Kind
     view: str
     settings: Hashable
     place: str
+    alone: int | None = None
 
     @classmethod
     def of(cls, record: FrontRecord, folder: str) -> _Key:
-        place = os.path.normpath(Path(folder).parent) if folder else ""
+        place = str(Path(folder).resolve().parent) if folder else ""
         return cls(record.method, record.kind, record.view, key_of(_all_settings(record)), place)
 
 
@@ -272,29 +284,58 @@ def _without_copies(
     """Each training once, and lines about what was left out.
 
     In one folder, equal returns of one seed are copies; in several, if their training took the same time as well.
-
-    Raises:
-        ValueError: If two of one seed are no copies of each other, and nothing else tells them apart.
     """
-    seen: dict[tuple[_Key, int], list[tuple[FrontRecord, str]]] = {}
+    seen: dict[tuple[_Key, int], list[tuple[FrontRecord, str, str]]] = {}
     kept, lines = [], []
     for record, folder in records:
-        key, named = _Key.of(record, folder), folder or record.method
+        key = _Key.of(record, folder)
         alike = seen.setdefault((replace(key, place=""), record.seed), [])
-        beside = [(found, other) for found, other in alike if _Key.of(found, other) == key]
-        elsewhere = [(found, other) for found, other in alike if found.cpu_seconds == record.cpu_seconds]
-        copied = next((pair for pair in (*beside, *elsewhere) if _same_returns(pair[0], record)), None)
-        if copied is not None:
-            lines.append(f"{named} was left out, as a copy of {copied[1] or record.method}")
-            continue
-        if beside:
-            raise ValueError(
-                f"{beside[0][1] or record.method} and {named} are both {record.method}, seed {record.seed}, with the "
-                "same settings, but earned different returns: take one of them away"
-            )
-        alike.append((record, folder))
-        kept.append((record, folder))
+        known = (other for found, other, place in alike if _copies(found, record, beside=place == key.place))
+        original = next(known, None)
+        if original is None:
+            alike.append((record, folder, key.place))
+            kept.append((record, folder))
+        else:
+            lines.append(f"{folder or record.method} was left out, as a copy of {original or record.method}")
     return kept, lines
+
+
+def _copies(first: FrontRecord, second: FrontRecord, *, beside: bool) -> bool:
+    return (beside or first.cpu_seconds == second.cpu_seconds) and _same_returns(first, second)
+
+
+def _keys(records: Sequence[tuple[FrontRecord, str]]) -> tuple[list[_Key], list[str]]:
+    """The key of each record, and lines about those that stand alone: several of one seed, with different returns.
+
+    Where settings are not known either, such records are of different trainings, and which seeds of the folder belong
+    together is not known: all of them stand alone.
+    """
+    keys = [_Key.of(record, folder) for record, folder in records]
+    seeds = [record.seed for record, _ in records]
+    counts = Counter(zip(keys, seeds, strict=True))
+    doubtful = {key for (key, _), count in counts.items() if count > 1}
+    found, told = [], dict[tuple[_Key, int | None], list[str]]()
+    for at, (key, (record, folder)) in enumerate(zip(keys, records, strict=True)):
+        unknown = key in doubtful and not record.settings
+        if not unknown and counts[key, record.seed] == 1:
+            found.append(key)
+            continue
+        found.append(replace(key, alone=at))
+        told.setdefault((key, None if unknown else record.seed), []).append(folder or record.method)
+    lines = [
+        f"{', '.join(folders)} are not averaged: {key.method}, {'equal seeds' if seed is None else f'seed {seed}'}, "
+        f"but different returns; {_why_different(records[keys.index(key)][0])}"
+        for (key, seed), folders in told.items()
+    ]
+    return found, lines
+
+
+def _why_different(record: FrontRecord) -> str:
+    if not record.settings:
+        return "their settings are not known"
+    if record.settings.get("max_cpu_seconds") is not None:
+        return "a training that CPU time ends does not go the same way twice"
+    return "what differs is not recorded"
 
 
 def _same_returns(first: FrontRecord, second: FrontRecord) -> bool:
@@ -306,34 +347,43 @@ def _same_returns(first: FrontRecord, second: FrontRecord) -> bool:
     )
 
 
-def _methods(records: Sequence[tuple[FrontRecord, str]]) -> list[Method]:
-    """Records of equal `_Key` are a method's seeds; the best methods first, baselines last."""
-    groups: dict[_Key, list[FrontRecord]] = {}
-    for record, folder in records:
-        groups.setdefault(_Key.of(record, folder), []).append(record)
+def _methods(keys: Sequence[_Key], records: Sequence[tuple[FrontRecord, str]]) -> list[Method]:
+    """Records of equal keys are a method's seeds; the best methods first, baselines last."""
+    groups: dict[_Key, list[tuple[FrontRecord, str]]] = {}
+    for key, pair in zip(keys, records, strict=True):
+        groups.setdefault(key, []).append(pair)
     methods = []
     for name, mine in zip(_names(groups), groups.values(), strict=True):
-        ordered = tuple(sorted(mine, key=lambda record: record.seed))
+        ordered = tuple(sorted((record for record, _ in mine), key=lambda record: record.seed))
         methods.append(Method(name, ordered[0].kind, ordered[0].view, ordered))
     return sorted(methods, key=lambda m: (m.kind == "baseline", -m.measures["hypervolume"].value))
 
 
-def _names(groups: Mapping[_Key, Sequence[FrontRecord]]) -> list[str]:
+def _names(groups: Mapping[_Key, Sequence[tuple[FrontRecord, str]]]) -> list[str]:
     """The method's name and, where several have it, what tells them apart; each name once."""
     names: list[str] = []
     for key in groups:
         alike = [other for other in groups if other.method == key.method]
         of_view = [other for other in alike if other.view == key.view]
         told = [key.view] if len(alike) > len(of_view) else []
-        told.append(told_apart([_all_settings(groups[other][0]) for other in of_view])[of_view.index(key)])
-        elsewhere = [other for other in of_view if other.settings == key.settings]
-        if len({other.place for other in elsewhere}) > 1:
-            short = [Path(other.place).name for other in elsewhere]
-            told.append(Path(key.place).name if len(set(short)) == len(short) else key.place)
+        told.append(told_apart([_all_settings(groups[other][0][0]) for other in of_view])[of_view.index(key)])
+        elsewhere = {o.place: groups[o][0][1] for o in reversed(of_view) if o.settings == key.settings}
+        if len(elsewhere) > 1:
+            told.append(_shown_places(elsewhere)[key.place])
+        if key.alone is not None:
+            told.append(Path(groups[key][0][1]).name)
         text = ", ".join(part for part in told if part)
-        name = f"{key.method} ({text})" if text else key.method
-        names.append(name)
+        names.append(f"{key.method} ({text})" if text else key.method)
     return [f"{name} #{names[:at].count(name) + 1}" if name in names[:at] else name for at, name in enumerate(names)]
+
+
+def _shown_places(folders: Mapping[str, str]) -> dict[str, str]:
+    """A place and a folder in it, as it was given: the shortest of the place's names that tells all apart."""
+    given = {place: Path(folder).parent if folder else Path() for place, folder in folders.items()}
+    for shown in ({place: path.name for place, path in given.items()}, {p: str(path) for p, path in given.items()}):
+        if len(set(shown.values())) == len(shown):
+            return shown
+    return {place: place for place in folders}
 
 
 def _differences(records: Sequence[FrontRecord]) -> list[str]:
