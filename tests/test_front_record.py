@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,7 +10,16 @@ from front_policies import CoinPolicy
 
 from llm_morl_agents.experiments.errors import UserError
 from llm_morl_agents.fronts.evaluation import FrontEvaluation, evaluate_front
-from llm_morl_agents.fronts.record import FRONT, RETURNS, FrontRecord, find_records, read_record, write_record
+from llm_morl_agents.fronts.gather import gather
+from llm_morl_agents.fronts.record import (
+    FRONT,
+    RETURNS,
+    FrontRecord,
+    find_records,
+    plain_settings,
+    read_record,
+    write_record,
+)
 
 
 def record(**changes: object) -> FrontRecord:
@@ -93,6 +104,62 @@ def test_settings_are_json_values_and_may_be_unknown(tmp_path):
     del plain["settings"]
     (tmp_path / FRONT).write_text(json.dumps(plain))
     assert read_record(tmp_path).settings == {}
+
+
+class Opaque:
+    """Prints as no more than its address."""
+
+    def method(self):
+        """Has a name."""
+
+
+@dataclass
+class Holder:
+    """Prints what it holds, addresses and all."""
+
+    inner: object
+
+
+def power(exponent, returns):
+    """A function with arguments to fill in."""
+    return returns**exponent
+
+
+def made_anew():
+    """Settings whose values are other objects each time."""
+    return {
+        "utility": lambda returns, weights: returns @ weights,
+        "schedule": partial(power, 2, returns=Opaque()),
+        "nested": {"hook": [Opaque().method, Opaque]},
+        "opaque": Opaque(),
+        "holder": Holder(Opaque()),
+        "objectives": {"format", "brevity", "correctness", "name", "keys"},
+        "built in": "text".upper,
+    }
+
+
+def test_settings_of_equal_runs_are_equal_and_have_no_addresses():
+    first, second = plain_settings(made_anew()), plain_settings(made_anew())
+    assert first == second == plain_settings(first)
+    assert " at 0x" not in json.dumps(first)
+    here = __name__
+    assert first["utility"] == f"{here}.made_anew.<locals>.<lambda>"
+    assert first["schedule"] == f'{here}.power(2, returns="{here}.Opaque")'
+    assert first["nested"] == {"hook": [f"{here}.Opaque.method", f"{here}.Opaque"]}
+    assert first["objectives"] == ["brevity", "correctness", "format", "keys", "name"]
+    assert plain_settings({"utility": power}) != plain_settings({"utility": made_anew})
+    assert plain_settings({"of": partial(power, 2)}) != plain_settings({"of": partial(power, 3)})
+
+
+def test_equal_runs_write_equal_files(tmp_path):
+    one, two = (write_record(record(settings=made_anew()), tmp_path / name) for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_seeds_with_functions_of_one_name_are_one_method():
+    records = [(record(settings=made_anew(), seed=seed), f"runs/{seed}") for seed in range(2)]
+    (method,) = gather(records, title="t").methods
+    assert [found.seed for found in method.records] == [0, 1]
 
 
 def test_objectives_that_do_not_apply_stay_missing(tmp_path):

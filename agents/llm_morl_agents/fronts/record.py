@@ -8,8 +8,10 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -27,6 +29,8 @@ Kind = Literal["classic", "language model", "baseline"]
 FORMAT = 1
 FRONT, RETURNS = "front.json", "returns.csv"
 _LIBRARIES = ("llm-morl-env", "gymnasium", "numpy", "torch", "stable-baselines3", "sb3-contrib", "morl-baselines")
+#: As the representations of functions and of plain objects have it.
+_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,10 +89,13 @@ def library_versions() -> dict[str, str]:
 def plain_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as JSON values, so that equal ones are equal after they were written and read.
 
-    Whole numbers are integers; what JSON does not know becomes text.
+    Whole numbers are integers, sets are sorted; what JSON does not know becomes text, the same in every process:
+    functions and classes their names, objects that print as no more than their address the name of their type.
 
     >>> plain_settings({"gamma": 1.0, "net_arch": (64, 64), "clip": float("inf"), "seed": None})
     {'gamma': 1, 'net_arch': [64, 64], 'clip': 'inf', 'seed': None}
+    >>> plain_settings({"utility": json.dumps, "of": {"b", "a"}, "other": object()})
+    {'utility': 'json.dumps', 'of': ['a', 'b'], 'other': 'builtins.object'}
     """
     return {str(name): _plain_value(value) for name, value in settings.items()}
 
@@ -100,11 +107,31 @@ def _plain_value(value: Any) -> Any:
         return _plain_value(value.tolist())
     if isinstance(value, list | tuple):
         return [_plain_value(part) for part in value]
+    if isinstance(value, set | frozenset):
+        return sorted((_plain_value(part) for part in value), key=lambda part: json.dumps(part, sort_keys=True))
     if isinstance(value, float):
         if not np.isfinite(value):
             return str(value)
         return int(value) if value.is_integer() else value
-    return value if value is None or isinstance(value, bool | int | str) else str(value)
+    return value if value is None or isinstance(value, bool | int | str) else _named(value)
+
+
+def _named(value: Any) -> str:
+    """What stands for a value that JSON does not know, without addresses in memory."""
+    if isinstance(value, partial):
+        given = [json.dumps(_plain_value(part)) for part in value.args]
+        given += [f"{name}={json.dumps(part)}" for name, part in plain_settings(value.keywords).items()]
+        return f"{_plain_value(value.func)}({', '.join(given)})"
+    if callable(value) and hasattr(value, "__qualname__"):
+        return _qualified(value)
+    if str(value) == object.__repr__(value):
+        return _qualified(type(value))
+    return _ADDRESS.sub("", str(value))
+
+
+def _qualified(named: Any) -> str:
+    module = getattr(named, "__module__", None)
+    return f"{module}.{named.__qualname__}" if module else str(named.__qualname__)
 
 
 def write_record(record: FrontRecord, folder: str | Path) -> Path:
