@@ -7,12 +7,12 @@ import pytest
 
 from llm_morl_agents.cli import main
 from llm_morl_agents.experiments.compare import TASK, jobs_of, open_folder
-from llm_morl_agents.experiments.config import CompareConfig
+from llm_morl_agents.experiments.config import CompareConfig, differing
 from llm_morl_agents.experiments.errors import UserError
 from llm_morl_agents.experiments.runner import run
-from llm_morl_agents.families.config import FamilyOptions
+from llm_morl_agents.families.config import FamilyConfig, FamilyOptions
 from llm_morl_agents.families.sweep import SweepFamily
-from llm_morl_agents.families.table import load_family
+from llm_morl_agents.families.table import load_family, settings_of
 from llm_morl_agents.fronts.evaluation import WEIGHTS
 from llm_morl_agents.fronts.record import read_record
 
@@ -39,6 +39,24 @@ def test_trained_evaluated_and_not_trained_again(tmp_path, capsys):
     assert (folder / "family.safetensors").stat().st_mtime_ns == written
     assert main([*command, "--seed", "1"]) == 2
     assert "seed: 0 -> 1" in capsys.readouterr().err
+
+
+def test_other_evaluation_preferences_evaluate_again_and_do_not_train(tmp_path, capsys):
+    command = ["family", "conditioned", *SMALL, "--out", str(tmp_path)]
+    labels = []
+    for number in ("2", "3"):
+        assert main([*command, "--evaluation-preferences", number]) == 0
+        (folder,) = tmp_path.iterdir()  # without a name, the options make the folder
+        labels.append(read_record(folder).evaluation.labels)
+        assert ("step 1/3" in capsys.readouterr().out) == (number == "2")
+        assert load_family(folder).config.evaluation_preferences == int(number)
+    assert [len(part) for part in labels] == [2, 3]
+    found = settings_of(load_family(folder).config)
+    assert "evaluation_preferences" not in found
+    assert found["conditioning"] == "prompt"
+    config = FamilyConfig(evaluation_preferences=5)
+    assert differing(config, FamilyConfig()) == []
+    assert config.folder == FamilyConfig().folder != FamilyConfig(parts=5).folder
 
 
 def test_families_are_evaluated_at_the_preferences_that_fronts_are_valued_at():

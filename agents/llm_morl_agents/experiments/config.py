@@ -282,8 +282,8 @@ class TrainConfig(RunOptions, TrainOptions):
     """One agent with one weighter and one seed."""
 
 
-#: Options that change neither the runs nor their results.
-INCIDENTAL = frozenset({"out", "name", "jobs", "thresholds", "export"})
+#: Options that change neither the runs nor their results; a family is evaluated anew by every call.
+INCIDENTAL = frozenset({"out", "name", "jobs", "thresholds", "export", "evaluation_preferences"})
 #: Options that are meant for one call and never recorded.
 TRANSIENT = frozenset({"overwrite", "resume"})
 ConfigType = TypeVar("ConfigType", bound=TaskOptions)

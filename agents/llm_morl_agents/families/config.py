@@ -34,7 +34,7 @@ class FamilyOptions:
         max_cpu_seconds: CPU time of all training steps together, shared evenly by the policies; without it, steps
             alone end the training.
         evaluation_preferences: Preferences at which the finished family is evaluated, at least; by default the ones at
-            which every front is valued.
+            which every front is valued. With another number a trained family is evaluated again, not trained.
     """
 
     kind: tyro.conf.Positional[Kind] = "conditioned"

@@ -29,7 +29,7 @@ _ARGUMENTS = ("difficulty", "objectives", "data", "data_format", "tokenizer", "m
 _NO_SETTINGS = frozenset(
     {
         "seed", "seeds", "arms", "controls", "grid_size", "threads", "checkpoint_every", "eval_every", "eval_problems",
-        "eval_samples", "evaluation_preferences",
+        "eval_samples",
     }
 )  # fmt: skip
 
