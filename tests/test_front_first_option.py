@@ -92,6 +92,46 @@ def test_one_for_each_view_that_a_model_ranks():
     ]
 
 
+CHOICE = {"view": "choice", "difficulty": "easy"}
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "same"),
+    [
+        ({"k": 8}, True),
+        ({"n_problems": 64}, True),
+        ({"k": 8, "n_problems": 512, "candidates": None, "temperature": 1}, True),
+        ({"candidates": "model", "language_model": "tiny", "temperature": 1.0, "candidate_seed": 0}, True),
+        ({"k": 4}, False),
+        ({"temperature": 0.7}, False),
+        ({"candidate_seed": 1}, False),
+        ({"candidates": "f.jsonl"}, False),
+    ],
+)
+def test_of_choices_one_for_each_source(kwargs, same):
+    """Each costs the answers of a language model to all problems."""
+    policies = [FixedPolicy("p", (0.5, 0.5))]
+    records = [
+        replace(record("a", policies, view="choice", env_kwargs={"difficulty": "easy", **given}), env_id=TOOL)
+        for given in ({}, kwargs, {"n_problems": 3, **kwargs})
+    ]
+    found = [dict(policy.env_kwargs) for policy in first_options(records)]
+    assert found == [CHOICE] if same else found == [CHOICE, {**CHOICE, **kwargs}]
+    if "candidates" not in kwargs:
+        menus = [gym.make(TOOL, **{"k": 8, **given}).unwrapped.source for given in (CHOICE, {**CHOICE, **kwargs})]
+        about = [(source.k, source.temperature, source.seed, source.language_model) for source in menus]
+        assert (about[0] == about[1]) == same
+
+
+def test_a_file_of_candidates_is_one_however_it_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "f.jsonl").touch()
+    policies = [FixedPolicy("p", (0.5, 0.5))]
+    given = [{"candidates": name, **more} for name in ("f.jsonl", str(tmp_path / "f.jsonl")) for more in ({}, {"k": 8})]
+    records = [replace(record("a", policies, view="choice", env_kwargs=kwargs), env_id=TOOL) for kwargs in given]
+    assert [policy.env_kwargs["candidates"] for policy in first_options(records)] == ["f.jsonl"]
+
+
 def test_noise_follows_the_seed():
     policy = FirstOptionPolicy(DENT, {"view": "index", "k": 3, "transforms": ["noisy(scale=0.5)"]})
     first, again, other = (policy.returns([0] * 40, split="eval", seed=seed) for seed in (1, 1, 2))

@@ -5,8 +5,10 @@ Shapes: n problems, N rows of a batch, K objectives.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from llm_morl_agents.fronts.naming import key_of
 from llm_morl_agents.fronts.record import FrontRecord
 from llm_morl_env.candidates import GrammarCandidates
+from llm_morl_env.envs.choice import source_of
 from llm_morl_env.envs.step_vector import MOSyncVectorEnv
 
 Floats = NDArray[np.float64]
@@ -103,7 +106,8 @@ class FirstOptionPolicy:
 def first_options(records: Iterable[FrontRecord]) -> list[FirstOptionPolicy]:
     """What classic methods are compared with where a language model ranks what they choose from: its first option.
 
-    One for each view whose first option is another; arguments of the view that do not change it are left out.
+    One for each view whose first option is another; arguments of the view that do not change it are left out, and
+    defaults that are spelled out count as defaults.
 
     Args:
         records: Of the methods. Those of other views, or of a view that no model ranks, have none.
@@ -114,10 +118,26 @@ def first_options(records: Iterable[FrontRecord]) -> list[FirstOptionPolicy]:
             kwargs = {"view": record.view, **record.env_kwargs}
             if record.view == "index":
                 kwargs["obs_mode"] = "features"
-                for name in ("k", "ranking", "certainty"):
-                    kwargs.pop(name, None)
-            found.setdefault(key_of(kwargs), FirstOptionPolicy(record.env_id, kwargs))
+            for name in ("k", "ranking", "certainty") if record.view == "index" else ("n_problems",):
+                kwargs.pop(name, None)
+            found.setdefault(_key(kwargs), FirstOptionPolicy(record.env_id, kwargs))
     return list(found.values())
+
+
+def _key(kwargs: Mapping[str, Any]) -> Hashable:
+    """Equal for arguments of equal first options: defaults are filled in, and a path is that of the file."""
+    told = {name: value for name, value in kwargs.items() if value is not None}
+    if told["view"] == "choice":
+        defaults = {p.name: p.default for p in inspect.signature(source_of).parameters.values() if p.name != "task"}
+        told = {"candidates": "model", **{name: v for name, v in defaults.items() if v is not None}, **told}
+        if told["candidates"] == "model":
+            told = {"language_model": "tiny", **told, "temperature": float(told.get("temperature", 1))}
+        else:
+            del told["candidate_seed"]
+    for name in ("candidates", "language_model"):
+        if name in told and Path(str(told[name])).exists():
+            told[name] = str(Path(str(told[name])).resolve())
+    return key_of(told)
 
 
 def _ranked_by_a_model(record: FrontRecord) -> bool:
