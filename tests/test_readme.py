@@ -9,8 +9,12 @@ from itertools import takewhile
 from pathlib import Path
 
 import pytest
+from classic_extra import require
 
 from llm_morl_agents.agents import AGENTS
+from llm_morl_agents.classic import ALGORITHMS
+from llm_morl_agents.classic.algorithms import Needs
+from llm_morl_agents.classic.compat import DEFECTS
 from llm_morl_agents.cli import COMMANDS, main
 from llm_morl_agents.experiments.arms import parse_arms
 from llm_morl_agents.weighters import WEIGHTERS
@@ -33,16 +37,27 @@ def run(arguments: list[str], directory: Path) -> str:
 
 def commands(*pages: Path) -> list[list[str]]:
     """Every line ``llm-morl ...`` of a shell block as arguments, without its comment."""
-    lines = [line for page in pages for block in blocks(page, "bash") for line in block.splitlines()]
+    shell = [block.replace("\\\n", " ") for page in pages for block in blocks(page, "bash")]
+    lines = [line for block in shell for line in block.splitlines()]
     return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("llm-morl ")]
 
 
-PYTHON = [(page, block) for page in PAGES for block in blocks(page, "python")]
+def is_classic(block: str) -> bool:
+    """Whether it needs the extra classic."""
+    return "train_classic(" in block
 
 
-@pytest.mark.parametrize(("page", "block"), PYTHON, ids=[f"{page.name}-{i}" for i, (page, _) in enumerate(PYTHON)])
+PYTHON = [
+    pytest.param(page, block, id=f"{page.name}-{number}", marks=[pytest.mark.classic] if is_classic(block) else [])
+    for number, (page, block) in enumerate((page, block) for page in PAGES for block in blocks(page, "python"))
+]
+
+
+@pytest.mark.parametrize(("page", "block"), PYTHON)
 def test_python_runs(page, block, tmp_path):
     """As a user runs it: in a fresh process, beside the named TOML files of the page, with warnings as errors."""
+    if is_classic(block):
+        require("morl_baselines")
     for text in blocks(page, "toml"):
         if name := re.match(r"# ([\w-]+\.toml)\n", text):
             (tmp_path / name[1]).write_text(text, encoding="utf-8")
@@ -74,6 +89,7 @@ def test_commands_have_the_options_shown(capsys):
         shown[name] |= {argument.split("=")[0] for argument in rest if argument.startswith("--")}
         for option in {"--arms", "--arm"} & set(rest):
             parse_arms([*takewhile(lambda text: not text.startswith("--"), rest[rest.index(option) + 1 :])])
+    assert {name for name, *_ in commands(ROOT / "docs" / "command-line.md")} == COMMANDS.keys()
     assert shown.keys() == COMMANDS.keys()
     for name, options in shown.items():
         with pytest.raises(SystemExit, match="0"):
@@ -87,6 +103,39 @@ def test_every_weighter_has_a_row():
     page = (ROOT / "docs" / "weighters.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \|", page, flags=re.MULTILINE)
     assert sorted(rows) == sorted((name, weighter.__name__) for name, weighter in WEIGHTERS.items())
+
+
+def needs_in_words(needs: Needs) -> str:
+    """As the table of docs/classic-algorithms.md says it."""
+    words = [f"{needs.min_objectives} objective{'s' if needs.min_objectives > 1 else ''}"]
+    words += ["one start"] if needs.one_start else []
+    words += [] if needs.max_states is None else [f"{needs.max_states:,} states at most"]
+    words += ["action masks"] if needs.masks else []
+    return ", ".join(words)
+
+
+def test_every_classic_algorithm_has_its_row():
+    """In the order of the code, with what that says of it."""
+    page = (ROOT / "docs" / "classic-algorithms.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines() if line[:3] == "| `"]
+    expected = [
+        [
+            f"`{row.name}`",
+            row.title,
+            row.library.replace("_", "-"),
+            row.policies,
+            needs_in_words(row.needs),
+            ", ".join(f"`{preset}`" for preset in row.presets if preset != "default"),
+        ]
+        for row in ALGORITHMS.values()
+    ]
+    assert [row for row in rows if len(row) == 6] == expected
+
+
+def test_everything_done_to_morl_baselines_is_told():
+    page = (ROOT / "docs" / "classic-algorithms.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^- `(\w+)`: ", page, flags=re.MULTILINE)
+    assert listed == list(DEFECTS)
 
 
 def test_overview_names_everything():
