@@ -45,7 +45,8 @@ class FrontRecord:
         view: That the method learned on: ``"token"``, ``"index"``, ``"choice"``, ``"text"``.
         seed: Of the training.
         steps: Steps of the training, in the method's own unit; None where there was none.
-        cpu_seconds: CPU time of the training of all its policies together; None where it is not known.
+        cpu_seconds: CPU time of the training of all its policies together, of a classic algorithm with the evaluations
+            that its library does meanwhile, otherwise of training steps alone; None where it is not known.
         evaluation: See `FrontEvaluation`.
         settings: What two trainings have in common that differ in their seed alone: of the algorithm, the steps and the
             CPU time that it was given, ... Kept as JSON values, see `plain_settings`. Empty where nothing was trained,
