@@ -22,6 +22,7 @@ from llm_morl_agents.classic.compat import (  # noqa: E402
     float_observations,
     morl_baselines_compat,
     on_processor,
+    sandbox,
     seeded,
     silenced,
     wide_actions,
@@ -151,6 +152,25 @@ def test_a_population_below_the_number_of_objectives_is_refused_where_weights_ar
 
     with silenced(), pytest.raises(AttributeError):  # why: pymoo makes no fewer directions
         equally_spaced_weights(3, 2)
+
+
+def test_settings_of_the_network_of_gpi_ls():
+    with pytest.raises(ValueError, match=r"\['net_arch'\] of 'gpi_ls' must be at least two sizes, .*, got \[16\]"):
+        train("gpi_ls", algo_kwargs=NETWORK)
+    for name, value in (("drop_rate", 0.1), ("layer_norm", False)):
+        own = {**TINY["gpi_ls"], name: value}
+        assert train("gpi_ls", 50, algo_kwargs=own).steps == 50
+        with pytest.raises(ValueError, match=rf"\['{name}'\] belong to the library's own network"):
+            train("gpi_ls", algo_kwargs={**own, "network": "shared"})
+    from morl_baselines.multi_policy.gpi_pd.gpi_pd import QNet
+
+    with pytest.raises(AssertionError):  # why: nothing is left for the layers after the branches
+        QNet((4,), 3, 2, [16])
+
+
+def test_exploration_goes_over_what_the_result_says():
+    assert train("envelope", 150).exploration_steps == 75
+    assert train("pcn", 150).exploration_steps is None
 
 
 def test_sweeps_share_the_time():
@@ -359,16 +379,48 @@ def test_refused_text_view_fails_upstream():
         library("envelope", gym.make(DENT, view="text"))
 
 
-def test_refused_single_objective_fails_upstream():
-    """There are no two preferences for one objective, and linear support is a question about preferences."""
-    with silenced(), seeded(0):
-        from morl_baselines.common.weights import equally_spaced_weights
+@pytest.mark.parametrize("form", ["matrix", "mapping"])
+@pytest.mark.parametrize("algo", ["envelope", "pcn"])
+def test_refused_observations_that_are_not_flat_fail_upstream(algo, form):
+    env = gym.make(DENT, **INDEX["env_kwargs"], view="index")
+    flat = env.observation_space
+    if form == "matrix":
+        env, error, words = gym.wrappers.ReshapeObservation(env, (2, flat.shape[0] // 2)), RuntimeError, "Kernel|shapes"
+    else:
+        space = gym.spaces.Dict({"seen": flat})
+        env = gym.wrappers.TransformObservation(env, lambda seen: {"seen": seen}, space)
+        error, words = TypeError, "'NoneType' object is not subscriptable"
 
-        try:
-            weights = equally_spaced_weights(1, 2)
-        except Exception:
-            return
-    assert not np.isfinite(weights).all() or len({tuple(w) for w in weights}) < 2
+    def run():
+        if algo == "envelope":
+            return library(algo, env).train(20, weight=np.array([0.5, 0.5]))
+        from morl_baselines.multi_policy.pcn.pcn import PCN
+
+        agent = PCN(env=env, scaling_factor=np.ones(3, np.float32), log=False)
+        return agent.train(20, env, np.zeros(2), num_er_episodes=2, num_model_updates=1, num_points_pf=1)
+
+    with silenced(), sandbox(), seeded(0), pytest.raises(error, match=words):
+        run()
+
+
+ONE = {"view": "index", "env_kwargs": {"k": 3, "objectives": ("format",)}, "total_timesteps": 60, "seed": 0}
+
+
+def test_refused_single_objective_fails_upstream(monkeypatch):
+    """A population shares among neighbours in weights, and one objective has one weight."""
+    monkeypatch.setattr("llm_morl_agents.classic.train.assert_supported", lambda *args: None)
+    with pytest.raises(AssertionError) as raised:
+        train_classic("morld", "ToolCall-MO-v0", algo_kwargs=TINY["morld"], **ONE)
+    assert raised.traceback[-1].name == "nearest_neighbors"
+
+
+@pytest.mark.parametrize("algo", ["pcn", "envelope", "moql"])
+def test_refused_single_objective_leaves_nothing_to_choose_from(algo, monkeypatch):
+    """What fails nowhere is refused all the same: a front of one objective is a number, which others learn faster."""
+    monkeypatch.setattr("llm_morl_agents.classic.train.assert_supported", lambda *args: None)
+    own = {**TINY[algo], **({"weights": [[1]]} if algo == "moql" else {})}
+    result = train_classic(algo, "ToolCall-MO-v0", algo_kwargs=own, **ONE)
+    assert result.front.shape == (1, 1)
 
 
 def test_refused_starts_fail_upstream():

@@ -14,7 +14,7 @@ import torch
 
 from llm_morl_agents.classic import ALGORITHMS, assert_supported, train_classic
 from llm_morl_agents.classic.actors import ClassicPolicy, Stage, Stateless
-from llm_morl_agents.classic.algorithms import Algorithm, on_simplex, resolve_algorithm
+from llm_morl_agents.classic.algorithms import on_simplex, resolve_algorithm
 from llm_morl_agents.classic.clock import Clock, TrainingStopped
 from llm_morl_agents.classic.compat import Patch, distutils_shim, replaced, sandbox, seeded, silenced, strtobool
 from llm_morl_agents.classic.environments import Curved, Maker, VisitedStates, Watched
@@ -27,6 +27,15 @@ DENT = "DentFront-MO-v0"
 
 def dent(**kwargs):
     return gym.make(DENT, **{"view": "index", "k": 3, "obs_mode": "onehot", **kwargs})
+
+
+def not_flat(form):
+    """A view of letters whose observations are a matrix, or a mapping."""
+    env = dent()
+    flat = env.observation_space
+    if form == "matrix":
+        return gym.wrappers.ReshapeObservation(env, (2, flat.shape[0] // 2))
+    return gym.wrappers.TransformObservation(env, lambda seen: {"seen": seen}, gym.spaces.Dict({"seen": flat}))
 
 
 def write(count):
@@ -289,7 +298,13 @@ def test_supported(algo):
     ("algo", "env", "message"),
     [
         ("pcn", lambda: gym.make(DENT, view="text"), "actions must be Discrete.*view='token', 'index'"),
-        ("envelope", lambda: gym.make("ToolCall-MO-v0", objectives=("format",)), "at least 2 objectives, got 1"),
+        (
+            "pcn",
+            lambda: not_flat("matrix"),
+            r"observations must be a flat Box, got Box of shape \(2, 37\): .*FlattenObservation",
+        ),
+        ("sb3_ppo", lambda: not_flat("mapping"), "observations must be a flat Box, got Dict: take view='token'"),
+        ("envelope", lambda: gym.make("ToolCall-MO-v0", objectives=("format",)), "at least 2 .*, got 1: .*'sb3_ppo'"),
         ("pql", lambda: gym.make("ToolCall-MO-v0"), "begin in the same state.*DentFront-MO-v0"),
         ("pcn", lambda: dent().unwrapped.__class__(dent().unwrapped.task, k=3), "no spec.*gym.make"),
     ],
@@ -299,10 +314,14 @@ def test_refused(algo, env, message):
         assert_supported(algo, env())
 
 
-def test_limit_of_objectives_names_other_algorithms():
-    row = Algorithm("two", "", "morl_baselines", "x:y", "archive", type(ALGORITHMS["pql"].needs)(max_objectives=2))
-    with pytest.raises(ValueError, match=r"at most 2 objectives, got 3: .*'pcn'"):
-        assert_supported(row, gym.make("ToolCall-MO-v0"))
+def test_steps_of_exploration():
+    assert {name for name, row in ALGORITHMS.items() if row.exploration is not None} == {
+        *("envelope", "gpi_ls", "moql", "mp_moql", "pql", "sb3_dqn")
+    }
+    rows = {name: row.exploration_steps(1000, row.settings(None, None)) for name, row in ALGORITHMS.items()}
+    assert (rows["envelope"], rows["pql"], rows["sb3_dqn"], rows["maskable_ppo"]) == (500, 1000, 400, None)
+    assert ALGORITHMS["sb3_dqn"].exploration_steps(1000, {"exploration_fraction": 0.1}) == 100
+    assert ALGORITHMS["envelope"].exploration_steps(1000, {"epsilon_decay_steps": 7}) is None
 
 
 def test_patches_end_with_the_release_that_fixes_them():

@@ -185,6 +185,15 @@ def test_masks_are_asked_for():
         assert_supported("maskable_ppo", masked)
 
 
+def test_refused_environments_without_masks_fail_upstream():
+    from gymnasium.wrappers import FlattenObservation
+    from sb3_contrib import MaskablePPO
+
+    cart = FlattenObservation(gym.make("CartPole-v1"))
+    with pytest.raises(ValueError, match="does not support action masking"):
+        MaskablePPO("MlpPolicy", cart, n_steps=8, batch_size=8, device="cpu").learn(8)
+
+
 @pytest.mark.parametrize("network", ["auto", "tokens", "copy", "flat"])
 def test_every_network_trains_on_ids(network):
     result = trained("maskable_ppo", steps=32, env_kwargs={}, algo_kwargs={"network": network, "weights": [[1, 1]]})

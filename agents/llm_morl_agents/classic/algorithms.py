@@ -36,14 +36,12 @@ class Needs:
 
     Args:
         min_objectives: Fewer are refused.
-        max_objectives: More are refused; None for any number.
         one_start: Whether every episode has to begin in the same state.
         max_states: How many distinct observations it can hold a table of; None where it has none.
         masks: Whether it needs ``action_masks``.
     """
 
     min_objectives: int = 2
-    max_objectives: int | None = None
     one_start: bool = False
     max_states: int | None = None
     masks: bool = False
@@ -72,6 +70,12 @@ class Job:
     clock: Clock
     history: History
     deterministic: bool = True
+
+    def exploration_steps(self, steps: int | None = None) -> int:
+        """Steps over which random actions become fewer, of all or of those of one run of a sweep."""
+        share = self.algorithm.exploration
+        assert share is not None
+        return max(int((self.total_timesteps if steps is None else steps) * share), 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +110,8 @@ class Algorithm:
         presets: Settings by name; ``"default"`` is taken unless another is asked for, and every other one is laid over
             it. A setting is a keyword of the algorithm's constructor or of its ``train``, or one that the trainer's
             docstring names; ``curvature`` is for all, see `train_classic`.
+        exploration: The share of the steps over which random actions become fewer; None where nothing of the kind falls
+            with the steps.
     """
 
     name: str
@@ -115,6 +121,7 @@ class Algorithm:
     policies: Literal["conditioned", "archive", "sweep"]
     needs: Needs = Needs()
     presets: Presets = field(default_factory=lambda: MappingProxyType({"default": {}}))
+    exploration: float | None = None
 
     def load(self) -> Trainer:
         """The trainer.
@@ -134,6 +141,21 @@ class Algorithm:
         if preset is not None and preset not in self.presets:
             raise ValueError(f"preset of {self.name!r} must be one of {sorted(self.presets)}, got {preset!r}")
         return {**self.presets["default"], **self.presets[preset or "default"], **(own or {})}
+
+    def exploration_steps(self, total_timesteps: int, settings: Settings) -> int | None:
+        """Steps, of all runs together, over which random actions become fewer; None where the table does not say.
+
+        Args:
+            total_timesteps: Of the training.
+            settings: As `settings` gives them; ``epsilon_decay_steps`` is the user's own business.
+
+        >>> ALGORITHMS["envelope"].exploration_steps(1000, {}), ALGORITHMS["pcn"].exploration_steps(1000, {})
+        (500, None)
+        """
+        share = settings.get("exploration_fraction", self.exploration)
+        if self.exploration is None or "epsilon_decay_steps" in settings:
+            return None
+        return max(int(total_timesteps * share), 1)
 
 
 def morl_baselines(function: str) -> str:
@@ -208,17 +230,24 @@ _MASKABLE: Mapping[str, Settings] = MappingProxyType(
 _SB3_A2C: Mapping[str, Settings] = MappingProxyType(
     {"default": MappingProxyType({"n_envs": 16, "n_steps": 16, "learning_rate": 1e-3, "ent_coef": 0.003, "gamma": 1.0})}
 )
+#: Of DQN's steps.
+EXPLORATION = 0.4
 _SB3_DQN: Mapping[str, Settings] = MappingProxyType(
     {
         "default": MappingProxyType(
-            {"n_envs": 4, "buffer_size": 20_000, "learning_rate": 1e-3, "exploration_fraction": 0.4, "gamma": 1.0}
+            {
+                "n_envs": 4,
+                "buffer_size": 20_000,
+                "learning_rate": 1e-3,
+                "exploration_fraction": EXPLORATION,
+                "gamma": 1.0,
+            }
         )
     }
 )
 #: Episodes are short and pay at their end, so nothing is discounted. Tuned on the index view of DentFront-MO-v0
-#: (k=3, obs_mode="onehot"), where `pcn` has the whole hypervolume of the front in 6,000 steps. Envelope and GPI-LS find
-#: the four points there that linear weights prefer, 81 % of it, and no more however long they train; with the preset
-#: "dent", which bends the objectives, 97 % and more.
+#: (k=3, obs_mode="onehot"). No linear weights prefer the points in its dent: for these Envelope and GPI-LS have the
+#: preset "dent", which bends the objectives. What each finds, with it and without, is measured in docs/classic.md.
 _COMMANDS: Presets = MappingProxyType(
     {
         "default": {
@@ -272,6 +301,7 @@ _ROWS = (
         morl_baselines("train_envelope"),
         "conditioned",
         presets=_CONDITIONED_Q,
+        exploration=0.5,
     ),
     Algorithm(
         "gpi_ls",
@@ -280,6 +310,7 @@ _ROWS = (
         morl_baselines("train_gpi_ls"),
         "conditioned",
         presets=_CONDITIONED_Q,
+        exploration=0.5,
     ),
     Algorithm(
         "morld",
@@ -309,7 +340,13 @@ _ROWS = (
         presets=_UNDISCOUNTED,
     ),
     Algorithm(
-        "moql", "Scalarised Q-learning", "morl_baselines", morl_baselines_sets("train_moql"), "sweep", presets=_TABLE
+        "moql",
+        "Scalarised Q-learning",
+        "morl_baselines",
+        morl_baselines_sets("train_moql"),
+        "sweep",
+        presets=_TABLE,
+        exploration=0.5,
     ),
     Algorithm(
         "mp_moql",
@@ -318,6 +355,7 @@ _ROWS = (
         morl_baselines_sets("train_mp_moql"),
         "archive",
         presets=_TABLE,
+        exploration=0.5,
     ),
     Algorithm(
         "pql",
@@ -327,12 +365,22 @@ _ROWS = (
         "archive",
         Needs(one_start=True, max_states=10_000),
         _UNDISCOUNTED,
+        exploration=1.0,
     ),
     Algorithm(
         "sb3_ppo", "PPO", "stable_baselines3", sb3("train_ppo"), "sweep", Needs(min_objectives=1), _SB3_ON_POLICY
     ),
     Algorithm("sb3_a2c", "A2C", "stable_baselines3", sb3("train_a2c"), "sweep", Needs(min_objectives=1), _SB3_A2C),
-    Algorithm("sb3_dqn", "DQN", "stable_baselines3", sb3("train_dqn"), "sweep", Needs(min_objectives=1), _SB3_DQN),
+    Algorithm(
+        "sb3_dqn",
+        "DQN",
+        "stable_baselines3",
+        sb3("train_dqn"),
+        "sweep",
+        Needs(min_objectives=1),
+        _SB3_DQN,
+        exploration=EXPLORATION,
+    ),
     Algorithm(
         "maskable_ppo",
         "PPO with action masks",

@@ -245,8 +245,8 @@ def installed_version() -> str:
         return importlib.metadata.version(PACKAGE)
     except importlib.metadata.PackageNotFoundError as error:
         raise ImportError(
-            f"{PACKAGE} is not installed: pip install 'llm-morl-env[classic]' (its pycddlib is built from source and "
-            "needs a C compiler and the headers of GMP: package libgmp-dev)"
+            f"{PACKAGE} is not installed: pip install '.[classic]' in the project's folder (its pycddlib is built from "
+            "source and needs a C compiler and the headers of GMP: package libgmp-dev)"
         ) from error
 
 

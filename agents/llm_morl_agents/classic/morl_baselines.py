@@ -197,11 +197,12 @@ def train_envelope(job: Job) -> Trained:
         built, trained = bench.split(
             Envelope,
             buffer_size=job.total_timesteps,
-            epsilon_decay_steps=max(job.total_timesteps // 2, 1),
+            epsilon_decay_steps=job.exploration_steps(),
             num_eval_weights_for_front=bench.n_objectives,  # fewer fail in pymoo
         )
+        shared = own_network(bench)
         agent = Envelope(env=bench.env, seed=job.seed, log=True, device="cpu", **built)
-        if own_network(bench):
+        if shared:
             (agent.q_net,), (agent.target_q_net,) = shared_networks(bench.env, agent.net_arch, 1)
             agent.q_optim = torch.optim.Adam(agent.q_net.parameters(), lr=agent.learning_rate)
         with job.clock.running():
@@ -219,7 +220,7 @@ def train_gpi_ls(job: Job) -> Trained:
         built, trained = bench.split(
             GPILS,
             buffer_size=job.total_timesteps,
-            epsilon_decay_steps=max(job.total_timesteps // 2, 1),
+            epsilon_decay_steps=job.exploration_steps(),
             timesteps_per_iter=max(job.total_timesteps // 10, 1),
             num_eval_weights_for_front=bench.n_objectives,  # fewer fail in pymoo
             num_eval_episodes_for_front=CLAIM_EPISODES,
@@ -227,8 +228,14 @@ def train_gpi_ls(job: Job) -> Trained:
             eval_mo_freq=job.total_timesteps + 1,
             checkpoints=False,
         )
+        shared = own_network(bench)
+        if len(built.get("net_arch", (1, 1))) < 2:
+            raise ValueError(
+                "algo_kwargs['net_arch'] of 'gpi_ls' must be at least two sizes, of the layer that the library's "
+                f"network has for states and for weights and of those after it, got {built['net_arch']!r}"
+            )
         agent = GPILS(env=bench.env, seed=job.seed, log=True, device="cpu", **built)
-        if own_network(bench):
+        if shared:
             agent.q_nets, agent.target_q_nets = shared_networks(bench.env, agent.net_arch, agent.num_nets)
             agent.q_optim = torch.optim.Adam(chain(*(q.parameters() for q in agent.q_nets)), lr=agent.learning_rate)
         agent.weight_support = []
@@ -245,11 +252,20 @@ def own_network(bench: Bench) -> bool:
     ``"flat"``, the default, is the library's own, a perceptron over the whole observation. ``"shared"`` scores each
     action by its own features with the same parameters (`SharedActionNetwork`; the sizes of its layers are
     ``net_arch``), on views that list features of every action: ``choice`` and ``index``. The algorithm stays as it is.
+    What is built into a network goes with it: that of GPI-LS has branches of their own for the state and for the
+    weights, whose outputs are multiplied, dropout at a rate of .01 and layer normalisation; the shared one is a plain
+    perceptron, as that of Envelope is.
 
     Raises:
-        ValueError: If the setting is neither.
+        ValueError: If the setting is neither, or settings of the library's network are given with ``"shared"``.
     """
     network = bench.own["network"]
     if network not in ("flat", "shared"):
         raise ValueError(f"algo_kwargs['network'] must be 'flat' or 'shared', got {network!r}")
+    flat = [name for name in ("drop_rate", "layer_norm") if name in bench.job.settings]
+    if network == "shared" and flat:
+        raise ValueError(
+            f"algo_kwargs {flat} belong to the library's own network, and network='shared' has none of it: leave them "
+            "out, or take network='flat'"
+        )
     return bool(network == "shared")

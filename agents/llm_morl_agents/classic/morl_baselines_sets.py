@@ -219,7 +219,7 @@ def train_moql(job: Job) -> Trained:
     bench = Bench(job, weights=None)
 
     def one(i: int, weights: Floats, steps: int, found: list[ClassicPolicy]) -> None:
-        built, trained = bench.split(MOQLearning, epsilon_decay_steps=max(steps // 2, 1))
+        built, trained = bench.split(MOQLearning, epsilon_decay_steps=job.exploration_steps(steps))
         agent = MOQLearning(env=bench.env, id=i, weights=weights, seed=job.seed + i, log=True, **built)
         found.append(bench.policy(_of_table(bench, agent, weights), _label(weights), weights, None))
         agent.train(time.time(), total_timesteps=steps, **trained)
@@ -238,7 +238,7 @@ def train_mp_moql(job: Job) -> Trained:
             MPMOQLearning,
             weight_selection_algo="ols",
             timesteps_per_iteration=max(job.total_timesteps // 10, 1),
-            epsilon_decay_steps=max(job.total_timesteps // 2, 1),
+            epsilon_decay_steps=job.exploration_steps(),
             num_eval_weights_for_front=bench.n_objectives,  # fewer fail in pymoo
             num_eval_weights_for_eval=bench.n_objectives,
             num_eval_episodes_for_front=CLAIM_EPISODES,
@@ -275,7 +275,7 @@ def train_pql(job: Job) -> Trained:
     with morl_baselines_compat(job.seed, job.history):
         built, trained = bench.split(
             PQL,
-            epsilon_decay_steps=job.total_timesteps,
+            epsilon_decay_steps=job.exploration_steps(),
             num_eval_weights_for_eval=bench.n_objectives,
             log_every=job.total_timesteps + 1,
         )

@@ -33,6 +33,8 @@ class ClassicResult:
         settings: Of the algorithm, the preset's and the user's.
         env_kwargs: Of the environment.
         choose: See `llm_morl_agents.classic.algorithms.Trained`.
+        exploration_steps: Steps over which random actions became fewer; None where nothing of the kind fell with the
+            steps, or the user said where. A training that ``stopped`` before them never acted much by what it learned.
     """
 
     algo: str
@@ -49,6 +51,7 @@ class ClassicResult:
     settings: Mapping[str, Any]
     env_kwargs: Mapping[str, Any]
     choose: Callable[[Floats], FrontPolicy] | None = field(default=None, repr=False)
+    exploration_steps: int | None = None
 
     @property
     def front(self) -> Floats:

@@ -54,9 +54,10 @@ def _check_actions(row: Algorithm, env: gym.Env[Any, Any]) -> str | None:
 def _check_observations(row: Algorithm, env: gym.Env[Any, Any]) -> str | None:
     space = env.observation_space
     if not isinstance(space, Box) or len(space.shape) != 1:
+        shape = "" if space.shape is None else f" of shape {space.shape}"
         return (
-            f"observations must be a flat Box, got {space}: take view='token', 'index' or 'choice', "
-            "or wrap it in gymnasium.wrappers.FlattenObservation"
+            f"observations must be a flat Box, got {type(space).__name__}{shape}: take view='token', 'index' or "
+            "'choice', or wrap it in gymnasium.wrappers.FlattenObservation"
         )
     return None
 
@@ -65,14 +66,10 @@ def _check_objectives(row: Algorithm, env: gym.Env[Any, Any]) -> str | None:
     rewards = declared(env, "reward_space")
     if not isinstance(rewards, Box) or len(rewards.shape) != 1:
         return f"it must declare reward_space, a Box of shape (K,), got {rewards!r}: unwrap what scalarises its rewards"
-    size, needs = rewards.shape[0], row.needs
-    if size < needs.min_objectives:
-        return f"it needs at least {needs.min_objectives} objectives, got {size}: choose more by objectives="
-    if needs.max_objectives is not None and size > needs.max_objectives:
-        return (
-            f"it takes at most {needs.max_objectives} objectives, got {size}: choose fewer by objectives=, "
-            f"or take one of {_others(needs.max_objectives)}"
-        )
+    size, least = rewards.shape[0], row.needs.min_objectives
+    if size < least:
+        others = [name for name, other in ALGORITHMS.items() if other.needs.min_objectives <= size]
+        return f"it needs at least {least} objectives, got {size}: choose more by objectives=, or take one of {others}"
     return None
 
 
@@ -92,11 +89,3 @@ def _check_starts(row: Algorithm, env: gym.Env[Any, Any]) -> str | None:
             "task with one problem (DentFront-MO-v0, CountsFront-MO-v0), or mp_moql, whose table holds any state"
         )
     return None
-
-
-def _others(max_objectives: int) -> list[str]:
-    return [
-        name
-        for name, row in ALGORITHMS.items()
-        if row.needs.max_objectives is None or row.needs.max_objectives > max_objectives
-    ]

@@ -39,6 +39,10 @@ def train_classic(
         env_id: Registered id.
         view: ``"token"``, ``"index"`` or ``"choice"``.
         total_timesteps: Steps of the training environment; the library may overrun them by a part of its own loop.
+            Schedules are laid out over them, unless ``algo_kwargs`` say otherwise: exploration (over the first half;
+            over .4 of them for DQN, all of them for PQL), the size of replay buffers, GPI-LS's iterations (a tenth
+            each), when MORL/D starts to learn (after a twentieth). Where ``max_cpu_seconds`` is to end the training,
+            steps that are far more than the time allows leave it exploring to the end.
         seed: Of everything. Equal arguments give equal results, with ``max_cpu_seconds=None``.
         env_kwargs: More for ``gym.make``: ``obs_mode``, ``k``, ``language_model``, ``difficulty``, ...
         algo_kwargs: Over the preset: keywords of the algorithm's constructor and of its ``train``, and ``weights`` of a
@@ -85,5 +89,6 @@ def train_classic(
         width=maker.width,
         settings=settings,
         env_kwargs=maker.env_kwargs,
+        exploration_steps=row.exploration_steps(total_timesteps, settings),
         choose=trained.choose,
     )
