@@ -2,10 +2,13 @@
 
 import json
 import signal
+import sys
+from dataclasses import replace
 
 import pytest
 from classic_extra import require
 
+from llm_morl_agents.classic import ALGORITHMS, algorithms
 from llm_morl_agents.cli import main
 from llm_morl_agents.commands import classic
 from llm_morl_agents.experiments.errors import UserError
@@ -67,8 +70,82 @@ def test_an_unsupported_algorithm_is_one_line_and_the_others_run(tmp_path, capsy
 
 def test_a_wrong_setting_is_one_line(tmp_path, capsys):
     assert main([*arguments(tmp_path), "n_step=3"]) == 1
-    assert "maskable_ppo-seed0: algo_kwargs of 'maskable_ppo': unknown ['n_step']" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "maskable_ppo-seed0: ValueError: algo_kwargs of 'maskable_ppo': unknown ['n_step']" in shown
     assert find_records(tmp_path) == []
+
+
+def fail(job):
+    raise AttributeError("a library's\nown mistake")
+
+
+def test_whatever_a_library_raises_is_one_line_and_the_others_run(tmp_path, capsys, monkeypatch):
+    broken = replace(ALGORITHMS["sb3_ppo"], name="broken", trainer=f"{__name__}:fail")
+    monkeypatch.setattr(algorithms, "ALGORITHMS", {**ALGORITHMS, "broken": broken})
+    monkeypatch.setattr("llm_morl_agents.classic.ALGORITHMS", algorithms.ALGORITHMS)
+    assert main(arguments(tmp_path, algos=("broken", "maskable_ppo"))) == 1
+    place = tmp_path / "broken-seed0" / "error.txt"
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("broken-seed0:")]
+    assert lines == [f"broken-seed0: AttributeError: a library's own mistake (traceback: {place})"]
+    assert "in fail\n" in place.read_text()
+    assert [folder.name for folder in find_records(tmp_path)] == ["maskable_ppo-seed0"]
+
+    monkeypatch.setattr(sys.modules[__name__], "fail", lambda job: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        classic.main(arguments(tmp_path / "again", algos=("broken", "maskable_ppo"))[1:])
+    assert find_records(tmp_path / "again") == []
+
+
+def test_an_evaluation_that_fails_is_one_line_and_the_others_run(tmp_path, capsys, monkeypatch):
+    original = classic.evaluated
+    monkeypatch.setattr(
+        classic, "evaluated", lambda run, result: original(run, result) if run.seed else {}["no such policy"]
+    )
+    assert main(arguments(tmp_path, "--seeds", "2")) == 1
+    assert "maskable_ppo-seed0: KeyError: 'no such policy' (traceback: " in capsys.readouterr().out
+    assert "KeyError" in (tmp_path / "maskable_ppo-seed0" / "error.txt").read_text()
+    assert [folder.name for folder in find_records(tmp_path)] == ["maskable_ppo-seed1"]
+
+
+def test_a_preset_is_for_those_that_have_it(tmp_path, capsys):
+    more = ("--preset", "token")
+    assert main(arguments(tmp_path, *more, algos=("sb3_ppo", "maskable_ppo"))) == 0
+    assert "sb3_ppo: has no preset 'token', takes its default" in capsys.readouterr().out
+    rates = {name: read_record(tmp_path / f"{name}-seed0").settings for name in ("sb3_ppo", "maskable_ppo")}
+    assert (
+        rates["maskable_ppo"]["final_learning_rate"]
+        == ALGORITHMS["maskable_ppo"].presets["token"]["final_learning_rate"]
+    )
+    assert "final_learning_rate" not in rates["sb3_ppo"]
+    assert main(arguments(tmp_path, algos=("sb3_ppo",))) == 0  # as before: its default
+    assert "sb3_ppo-seed0: finished before, skipped" in capsys.readouterr().out
+    with pytest.raises(UserError, match="preset must be one of default for sb3_ppo, default for sb3_a2c, got 'token'"):
+        classic.main(arguments(tmp_path, *more, algos=("sb3_ppo", "sb3_a2c"))[1:])
+
+
+@pytest.mark.parametrize("algo", ["sb3_dqn", "sb3_ppo"])
+def test_a_time_that_ends_the_exploration_is_told(algo, tmp_path, capsys):
+    own = ["--algo-kwargs", "learning_starts=20"] if algo == "sb3_dqn" else SMALL
+    call = [
+        "classic",
+        *DENT,
+        "--algo",
+        algo,
+        "--steps",
+        "100000",
+        "--max-cpu-seconds",
+        "0.6",
+        "--out",
+        str(tmp_path),
+        *own,
+    ]
+    assert main(call) == 0
+    steps = read_record(tmp_path / f"{algo}-seed0").steps
+    told = (
+        f"{algo}-seed0: stopped by time after {steps:,} of 100,000 steps: exploration goes over 40,000; "
+        "give --steps nearer to what the time allows"
+    )
+    assert (told in capsys.readouterr().out) == (algo == "sb3_dqn")
 
 
 def test_an_interruption_keeps_finished_runs(tmp_path, capsys, monkeypatch):
@@ -111,5 +188,22 @@ def test_help_teaches(capsys):
         main(["classic", "--help"])
     assert ended.value.code == 0
     shown = capsys.readouterr().out
-    for word in ("--max-cpu-seconds", "index", "envelope", "maskable_ppo_conditioned", "llm-morl front"):
+    for word in ("--max-cpu-seconds", "index", "llm-morl front", *ALGORITHMS):
         assert word in shown
+    for line in ("--preset dent: envelope gpi_ls", "--preset token: maskable_ppo maskable_ppo_conditioned"):
+        assert line in shown
+
+
+EXAMPLES = classic._DESCRIPTION.partition("Examples:")[2].replace("\\\n", " ").strip().splitlines()
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_examples_of_the_help_are_calls(example, monkeypatch, tmp_path):
+    """As far as the training: options, presets, and that no algorithm refuses the view."""
+    seen = []
+    monkeypatch.setattr(classic, "train", lambda run, console: seen.append(run) or (_ for _ in ()).throw(ValueError))
+    program, command, *options = example.split()
+    assert (program, command) == ("llm-morl", "classic")
+    assert classic.main([*options, "--out", str(tmp_path)]) == 1
+    assert {run.algo for run in seen} == set(seen[0].options.algo)
+    assert seen[0].options.preset in {None, *(run.preset for run in seen)}

@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -29,23 +30,25 @@ A view makes the task small enough for them: index (a step picks one of the k be
 of k answers) or token (the whole vocabulary; only for masked algorithms, or tasks of a few letters).
 
 Writes OUT/ALGO-seedN/: run.json (the options), history.jsonl (the training), front.json and returns.csv (claims of the
-algorithm beside the evaluation on held-out problems; `llm-morl front --from OUT` reads them). Finished runs are skipped
-when the command is given again; Ctrl-C keeps them and drops the run in progress.
+algorithm beside the evaluation on held-out problems; `llm-morl front --from OUT` reads them), or error.txt where a run
+failed; the others go on. Finished runs are skipped when the command is given again; Ctrl-C keeps them and drops the run
+in progress.
 
-With pip install 'llm-morl-env[classic]': pcn lcn envelope gpi_ls morld ipro nlmoppo eupg moql mp_moql pql
-With pip install 'llm-morl-env[sb3]': sb3_ppo sb3_a2c sb3_dqn maskable_ppo maskable_ppo_conditioned
+Algorithms by extra (pip install '.[classic]' has both kinds, '.[sb3]' the second), and who has which preset:
+{algorithms}
 
 Examples:
-  llm-morl classic --env DentFront-MO-v0 --algo pcn envelope --view token --env-kwargs obs_mode=onehot --seeds 3
+  llm-morl classic --env DentFront-MO-v0 --algo pcn envelope gpi_ls --preset dent --view index \\
+      --env-kwargs k=3 obs_mode=onehot --seeds 3
   llm-morl classic --env ToolCall-MO-v0 --algo envelope gpi_ls sb3_ppo --view index --max-cpu-seconds 120
-  llm-morl classic --algo maskable_ppo_conditioned --view token --env-kwargs difficulty=easy --steps 1000000 \\
-      --max-cpu-seconds 60"""
+  llm-morl classic --algo maskable_ppo_conditioned --preset token --view token --env-kwargs difficulty=easy \\
+      --steps 1000000 --max-cpu-seconds 60"""
 
 #: Seconds between lines where there is no terminal.
 LINE_SECONDS = 5.0
 #: Columns of the table where there is no terminal.
 WIDTH = 120
-RUN, HISTORY = "run.json", "history.jsonl"
+RUN, HISTORY, ERROR = "run.json", "history.jsonl", "error.txt"
 
 
 @dataclass(frozen=True)
@@ -57,11 +60,14 @@ class ClassicOptions:
         algo: Algorithms by name.
         view: index, choice or token.
         env_kwargs: Further arguments of the environment, as NAME=VALUE: difficulty, obs_mode, k, language_model, ...
-        algo_kwargs: Settings over the algorithm's preset, as NAME=VALUE; every algorithm of the call gets them.
-        preset: Of the algorithms' settings; their default otherwise.
+        algo_kwargs: Settings over the algorithm's preset, as NAME=VALUE; every algorithm of the call gets them. An
+            unknown name is answered by the known ones.
+        preset: Of the algorithms' settings, see above; those that have none of the name take their default.
         seeds: Runs of each algorithm, with the seeds 0, 1, ...
-        steps: Steps of the training environment, for each run.
-        max_cpu_seconds: End of each training in CPU time; without it, steps alone end it.
+        steps: Steps of the training environment, for each run. Schedules are laid out over them: exploration (over the
+            first half, in DQN .4, in PQL all), replay buffers, iterations of GPI-LS, the start of MORL/D's learning.
+        max_cpu_seconds: End of each training in CPU time; without it, steps alone end it. Give --steps near to what
+            the time allows: with far more a training explores to its end.
         eval_problems: Problems of the evaluation: the first ones of its split.
         eval_split: Of the task.
         out: Folder of the runs.
@@ -108,16 +114,25 @@ class Run:
         return self.options.out / self.name
 
     @property
+    def preset(self) -> str | None:
+        """The preset that was asked for, where the algorithm has it."""
+        from llm_morl_agents.classic import ALGORITHMS
+
+        return self.options.preset if self.options.preset in ALGORITHMS[self.algo].presets else None
+
+    @property
     def plain(self) -> dict[str, Any]:
         """What makes its results what they are, as JSON gives it back."""
         told = {k: v for k, v in asdict(self.options).items() if k not in ("algo", "seeds", "out", "overwrite")}
-        plain: dict[str, Any] = json.loads(json.dumps({"algo": self.algo, "seed": self.seed, **told}))
+        told |= {"algo": self.algo, "seed": self.seed, "preset": self.preset}
+        plain: dict[str, Any] = json.loads(json.dumps(told))
         return plain
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command; returns the exit status: 1 where an algorithm could not be trained."""
-    options = tyro.cli(ClassicOptions, args=arguments, prog="llm-morl classic", description=_DESCRIPTION)
+    description = _DESCRIPTION.format(algorithms=known_algorithms())
+    options = tyro.cli(ClassicOptions, args=arguments, prog="llm-morl classic", description=description)
     from llm_morl_agents.fronts.record import FRONT, read_record
 
     console, failed = own_console(), False
@@ -127,16 +142,20 @@ def main(arguments: Sequence[str]) -> int:
         refused = refusals(options)
     for algo, reason in refused.items():
         _say(console, f"{algo}: {reason}", style="bold red")
+    for algo in without_preset(options):
+        _say(console, f"{algo}: has no preset {options.preset!r}, takes its default")
     for run in (Run(a, s, options) for s in range(options.seeds) for a in options.algo if a not in refused):
         if (run.folder / FRONT).exists() and not options.overwrite:
             check_same(run)
             records.append(read_record(run.folder))
             _say(console, f"{run.name}: finished before, skipped")
             continue
+        with user_errors():
+            begin(run)
         try:
             result = train(run, console)
-        except (ValueError, TypeError, ImportError) as error:
-            _say(console, f"{run.name}: {error}", style="bold red")
+        except Exception as error:  # whatever a library raises
+            _say(console, _failure(run, error), style="bold red")
             failed = True
             continue
         if result.stopped == "interrupt":
@@ -148,15 +167,31 @@ def main(arguments: Sequence[str]) -> int:
             _say(console, f"{run.name}: no policy after {result.steps} steps; give it more", style="bold red")
             failed = True
             continue
+        if result.stopped == "time" and result.steps < (result.exploration_steps or 0):
+            _say(console, unfinished(run, result), style="yellow")
         try:
             with console.status(f"{run.name}: evaluating {len(result.policies)} policies"):
                 records.append(evaluated(run, result))
-        except ValueError as error:
-            _say(console, f"{run.name}: {error}", style="bold red")
+        except Exception as error:  # of policies that a library plays
+            _say(console, _failure(run, error), style="bold red")
             failed = True
     _show(console, records)
     _say(console, f"\n{options.out}")
     return 1 if failed or refused else 0
+
+
+def known_algorithms() -> str:
+    """Lines of the help: which algorithms there are, by extra, and who has which preset."""
+    from llm_morl_agents.classic import ALGORITHMS
+
+    rows = ALGORITHMS.values()
+    lists = {
+        "classic": [row.name for row in rows if row.library == "morl_baselines"],
+        "sb3": [row.name for row in rows if row.library != "morl_baselines"],
+    }
+    for preset in dict.fromkeys(preset for row in rows for preset in row.presets if preset != "default"):
+        lists[f"--preset {preset}"] = [row.name for row in rows if preset in row.presets]
+    return "\n".join(f"  {name}: {' '.join(names)}" for name, names in lists.items())
 
 
 def own_console() -> Console:
@@ -183,6 +218,18 @@ def check_options(options: ClassicOptions) -> None:
         raise UserError(f"algo: unknown {unknown}; known are {', '.join(ALGORITHMS)}")
     if len(set(options.algo)) < len(options.algo):
         raise UserError(f"algo: each algorithm once, got {' '.join(options.algo)}")
+    if len(without_preset(options)) == len(options.algo):
+        having = {name: sorted(ALGORITHMS[name].presets) for name in options.algo}
+        told = ", ".join(f"{' '.join(presets)} for {name}" for name, presets in having.items())
+        raise UserError(f"preset must be one of {told}, got {options.preset!r}")
+
+
+def without_preset(options: ClassicOptions) -> list[str]:
+    """The algorithms that do not have the preset that was asked for."""
+    from llm_morl_agents.classic import ALGORITHMS
+
+    asked = options.preset
+    return [name for name in options.algo if asked is not None and asked not in ALGORITHMS[name].presets]
 
 
 def refusals(options: ClassicOptions) -> dict[str, str]:
@@ -226,20 +273,29 @@ def check_same(run: Run) -> None:
         )
 
 
+def begin(run: Run) -> None:
+    """A fresh folder for a run, with its options.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    if run.folder.exists():
+        shutil.rmtree(run.folder)
+    run.folder.mkdir(parents=True)
+    (run.folder / RUN).write_text(json.dumps(run.plain, indent=1) + "\n", encoding="utf-8")
+
+
 def train(run: Run, console: Console) -> ClassicResult:
     """Train one run, with a line of progress.
 
     Raises:
         ImportError: If its library is not installed.
         ValueError: If it cannot be trained on the view, or a setting is wrong.
+        Exception: Whatever its library raises.
     """
     from llm_morl_agents.classic import train_classic
 
     options = run.options
-    if run.folder.exists():
-        shutil.rmtree(run.folder)
-    run.folder.mkdir(parents=True)
-    (run.folder / RUN).write_text(json.dumps(run.plain, indent=1) + "\n", encoding="utf-8")
     with _progress(console, run.name) as shown:
         return train_classic(
             run.algo,
@@ -249,11 +305,19 @@ def train(run: Run, console: Console) -> ClassicResult:
             seed=run.seed,
             env_kwargs=options.env_kwargs,
             algo_kwargs=options.algo_kwargs,
-            preset=options.preset,
+            preset=run.preset,
             max_cpu_seconds=options.max_cpu_seconds,
             history=run.folder / HISTORY,
             progress=shown,
         )
+
+
+def unfinished(run: Run, result: ClassicResult) -> str:
+    """A line on a training that the time stopped while it still explored as its steps had it."""
+    return (
+        f"{run.name}: stopped by time after {result.steps:,} of {run.options.steps:,} steps: exploration goes over "
+        f"{result.exploration_steps:,}; give --steps nearer to what the time allows"
+    )
 
 
 def evaluated(run: Run, result: ClassicResult) -> FrontRecord:
@@ -310,6 +374,14 @@ def _progress(console: Console, name: str) -> Iterator[Callable[[ClassicProgress
             _say(console, described(row))
 
     yield line
+
+
+def _failure(run: Run, error: Exception) -> str:
+    """A line on a run that failed; the traceback goes into its folder."""
+    place = run.folder / ERROR
+    place.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+    message = " ".join(str(error).split())
+    return f"{run.name}: {type(error).__name__}{': ' if message else ''}{message} (traceback: {place})"
 
 
 def _show(console: Console, records: Sequence[FrontRecord]) -> None:
