@@ -414,13 +414,20 @@ def test_refused_single_objective_fails_upstream(monkeypatch):
     assert raised.traceback[-1].name == "nearest_neighbors"
 
 
-@pytest.mark.parametrize("algo", ["pcn", "envelope", "moql"])
-def test_refused_single_objective_leaves_nothing_to_choose_from(algo, monkeypatch):
-    """What fails nowhere is refused all the same: a front of one objective is a number, which others learn faster."""
-    monkeypatch.setattr("llm_morl_agents.classic.train.assert_supported", lambda *args: None)
-    own = {**TINY[algo], **({"weights": [[1]]} if algo == "moql" else {})}
-    result = train_classic(algo, "ToolCall-MO-v0", algo_kwargs=own, **ONE)
-    assert result.front.shape == (1, 1)
+@pytest.mark.parametrize("algo", [name for name in NAMES if name not in ("morld", "pql")])
+def test_other_algorithms_learn_one_objective(algo):
+    """MO-PPO of a single reward is PPO: a use, and a check of tasks."""
+    own = {name: value for name, value in TINY[algo].items() if name != "weights"}
+    result = train_classic(
+        algo, "ToolCall-MO-v0", algo_kwargs={**own, "weights": [[1]]} if sweeps(algo) else own, **ONE
+    )
+    assert result.front.shape[1] == 1
+    assert result.policy([1]).returns([0, 1], split="eval", seed=0).shape == (2, 1)
+
+
+def sweeps(algo):
+    """Whether it trains a policy for each preference."""
+    return ALGORITHMS[algo].policies == "sweep"
 
 
 def test_refused_starts_fail_upstream():

@@ -304,7 +304,7 @@ def test_supported(algo):
             r"observations must be a flat Box, got Box of shape \(2, 37\): .*FlattenObservation",
         ),
         ("sb3_ppo", lambda: not_flat("mapping"), "observations must be a flat Box, got Dict: take view='token'"),
-        ("envelope", lambda: gym.make("ToolCall-MO-v0", objectives=("format",)), "at least 2 .*, got 1: .*'sb3_ppo'"),
+        ("morld", lambda: gym.make("ToolCall-MO-v0", objectives=("format",)), "at least 2 .*, got 1: .*'sb3_ppo'"),
         ("pql", lambda: gym.make("ToolCall-MO-v0"), "begin in the same state.*DentFront-MO-v0"),
         ("pcn", lambda: dent().unwrapped.__class__(dent().unwrapped.task, k=3), "no spec.*gym.make"),
     ],

@@ -107,7 +107,7 @@ def test_every_weighter_has_a_row():
 
 def needs_in_words(needs: Needs) -> str:
     """As the table of docs/classic-algorithms.md says it."""
-    words = [f"{needs.min_objectives} objective{'s' if needs.min_objectives > 1 else ''}"]
+    words = [f"{needs.min_objectives} objectives"] if needs.min_objectives > 1 else []
     words += ["one start"] if needs.one_start else []
     words += [] if needs.max_states is None else [f"{needs.max_states:,} states at most"]
     words += ["action masks"] if needs.masks else []

@@ -41,7 +41,7 @@ class Needs:
         masks: Whether it needs ``action_masks``.
     """
 
-    min_objectives: int = 2
+    min_objectives: int = 1
     one_start: bool = False
     max_states: int | None = None
     masks: bool = False
@@ -223,7 +223,7 @@ _MASKABLE: Mapping[str, Settings] = MappingProxyType(
     {
         **_SB3_ON_POLICY,
         "token": MappingProxyType(
-            {"n_envs": 32, "n_steps": 32, "n_epochs": 3, "learning_rate": 2.5e-3, "final_learning_rate": 1e-4}
+            {"n_envs": 32, "n_steps": 32, "n_epochs": 3, "learning_rate": 1.5e-3, "final_learning_rate": 3e-4}
         ),
     }
 )
@@ -318,7 +318,8 @@ _ROWS = (
         "morl_baselines",
         morl_baselines_sets("train_morld"),
         "archive",
-        presets=_MORLD,
+        Needs(min_objectives=2),
+        _MORLD,
     ),
     Algorithm(
         "ipro", "IPRO with PPO", "morl_baselines", morl_baselines_sets("train_ipro"), "archive", presets=_NLMOPPO
@@ -367,18 +368,15 @@ _ROWS = (
         _UNDISCOUNTED,
         exploration=1.0,
     ),
-    Algorithm(
-        "sb3_ppo", "PPO", "stable_baselines3", sb3("train_ppo"), "sweep", Needs(min_objectives=1), _SB3_ON_POLICY
-    ),
-    Algorithm("sb3_a2c", "A2C", "stable_baselines3", sb3("train_a2c"), "sweep", Needs(min_objectives=1), _SB3_A2C),
+    Algorithm("sb3_ppo", "PPO", "stable_baselines3", sb3("train_ppo"), "sweep", presets=_SB3_ON_POLICY),
+    Algorithm("sb3_a2c", "A2C", "stable_baselines3", sb3("train_a2c"), "sweep", presets=_SB3_A2C),
     Algorithm(
         "sb3_dqn",
         "DQN",
         "stable_baselines3",
         sb3("train_dqn"),
         "sweep",
-        Needs(min_objectives=1),
-        _SB3_DQN,
+        presets=_SB3_DQN,
         exploration=EXPLORATION,
     ),
     Algorithm(
@@ -387,7 +385,7 @@ _ROWS = (
         "sb3_contrib",
         sb3("train_maskable_ppo"),
         "sweep",
-        Needs(min_objectives=1, masks=True),
+        Needs(masks=True),
         _MASKABLE,
     ),
     Algorithm(
