@@ -418,9 +418,8 @@ def test_refused_single_objective_fails_upstream(monkeypatch):
 def test_other_algorithms_learn_one_objective(algo):
     """MO-PPO of a single reward is PPO: a use, and a check of tasks."""
     own = {name: value for name, value in TINY[algo].items() if name != "weights"}
-    result = train_classic(
-        algo, "ToolCall-MO-v0", algo_kwargs={**own, "weights": [[1]]} if sweeps(algo) else own, **ONE
-    )
+    own |= {"weights": [[1]]} if sweeps(algo) else {}
+    result = train_classic(algo, "ToolCall-MO-v0", algo_kwargs=own, **{**ONE, "total_timesteps": 300})
     assert result.front.shape[1] == 1
     assert result.policy([1]).returns([0, 1], split="eval", seed=0).shape == (2, 1)
 
