@@ -1,7 +1,7 @@
 """The runs behind docs/classic.md: train, evaluate, export a row for each run, write the page.
 
     python docs/build_classic.py run [SECTION ...]   # about an hour of CPU time; an interruption resumes
-    python docs/build_classic.py export              # docs/results/classic-<section>.csv from the run folders
+    python docs/build_classic.py export              # docs/results/classic-<section>.csv and the picture, from the runs
     python docs/build_classic.py write               # docs/classic.md from those files and classic.md.j2
 
 ``make classic-results`` does the three in a row. Runs are commands (``llm-morl classic``, ``llm-morl family``), as many
@@ -13,11 +13,12 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,6 +33,7 @@ from llm_morl_agents.experiments.controls import simplex_lattice
 from llm_morl_agents.experiments.statistics import scaled
 from llm_morl_agents.fronts.baselines import GoldPolicy, RandomPolicy, random_to_oracle_gap
 from llm_morl_agents.fronts.evaluation import WEIGHTS, FrontEvaluation, evaluate_front
+from llm_morl_agents.fronts.first_option import FirstOptionPolicy
 from llm_morl_agents.fronts.record import FRONT, FrontRecord, read_record
 from llm_morl_env.candidates import candidate_scores, random_and_oracle
 from llm_morl_env.metrics import hypervolume
@@ -39,6 +41,9 @@ from llm_morl_env.metrics import hypervolume
 Floats = NDArray[np.float64]
 
 PAGE, TEMPLATE = ROOT / "docs" / "classic.md", ROOT / "docs" / "classic.md.j2"
+PICTURE = ROOT / "docs" / "images" / "front-dent.png"
+#: Methods that the picture shows.
+PICTURED = ("pcn", "envelope", "envelope-bent", "gpi_ls", "gpi_ls-bent", "lm-conditioned-tchebycheff")
 #: How near a policy's mean must be to a point of the front, objectives on [0, 1], to have found it.
 FOUND = 0.02
 COLUMNS = (
@@ -56,12 +61,14 @@ class Baselines:
         oracle: The same of the oracle.
         random_hypervolume: Of chance.
         oracle_hypervolume: Of the oracle; of a known front, of that.
+        unlearned: By name, hypervolume and share of the gap of what learns nothing.
     """
 
     random: float
     oracle: float
     random_hypervolume: float
     oracle_hypervolume: float
+    unlearned: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -74,8 +81,26 @@ class Call:
 
     @property
     def finished(self) -> bool:
-        """Whether all records are there."""
-        return all((folder / FRONT).is_file() for folder in self.folders)
+        """Whether all records are there, and made by this command."""
+        return self.known and all((folder / FRONT).is_file() for folder in self.folders)
+
+    @property
+    def note(self) -> Path:
+        """Where the command is kept that made, or makes, the records."""
+        return RUNS / "logs" / f"{self.name}.json"
+
+    @property
+    def known(self) -> bool:
+        """Whether what is there was begun by this command."""
+        return self.note.is_file() and json.loads(self.note.read_text(encoding="utf-8")) == list(self.command[1:])
+
+    def begin(self) -> None:
+        """Note the command; what another one left is removed."""
+        if not self.known:
+            for folder in self.folders:
+                shutil.rmtree(folder, ignore_errors=True)
+            self.note.parent.mkdir(parents=True, exist_ok=True)
+            self.note.write_text(json.dumps(self.command[1:]) + "\n", encoding="utf-8")
 
 
 def calls(section: Section) -> list[Call]:
@@ -118,8 +143,8 @@ def run(names: Sequence[str], jobs: int) -> None:
     single = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
     def one(call: Call) -> None:
-        log = RUNS / "logs" / f"{call.name}.txt"
-        log.parent.mkdir(parents=True, exist_ok=True)
+        call.begin()
+        log = call.note.with_suffix(".txt")
         with log.open("w", encoding="utf-8") as file:
             status = subprocess.run(call.command, stdout=file, stderr=subprocess.STDOUT, env=single, check=False)
         told = "finished" if call.finished else f"FAILED ({status.returncode}), see {log}"
@@ -171,6 +196,22 @@ def baselines(section: Section) -> Baselines:
     return Baselines(random, _utility(gold), volume, gold.measures["hypervolume"].value)
 
 
+def unlearned(section: Section, ends: Baselines) -> dict[str, dict[str, float]]:
+    """What the section's views are worth to policies that learn nothing, by name."""
+    found = {}
+    for entry in section.unlearned:
+        made = FirstOptionPolicy if entry.policy == "first" else RandomPolicy
+        evaluation = evaluate_front(
+            [made(section.env_id, {**section.env_kwargs, **entry.view}, label=entry.method)],
+            section.env_id,
+            n_episodes=section.problems,
+            env_kwargs=dict(section.env_kwargs),
+        )
+        share = random_to_oracle_gap(_utility(evaluation), random=ends.random, oracle=ends.oracle)
+        found[entry.method] = {"hypervolume": evaluation.measures["hypervolume"].value, "share": share}
+    return found
+
+
 def _candidate_baselines(section: Section) -> Baselines:
     """A candidate drawn at random, and the best one for each weight vector and problem."""
     env: Any = gym.make(section.env_id, **section.env_kwargs, **section.chance).unwrapped
@@ -196,16 +237,29 @@ def export(names: Sequence[str]) -> None:
     for section in SECTIONS:
         if names and section.name not in names:
             continue
+        stale = {folder for call in calls(section) if not call.known for folder in call.folders}
         found = [(e, s, folder_of(section, e, s)) for e in section.entries for s in range(e.seeds)]
-        records = [(entry, seed, read_record(folder)) for entry, seed, folder in found if (folder / FRONT).is_file()]
+        found = [part for part in found if part[2] not in stale and (part[2] / FRONT).is_file()]
+        records = [(entry, seed, read_record(folder)) for entry, seed, folder in found]
         if not records:
             continue
         ends = baselines(section)
+        ends = replace(ends, unlearned=unlearned(section, ends))
         with (TABLES / f"classic-{section.name}.csv").open("w", encoding="utf-8", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             writer.writeheader()
             writer.writerows(_row(entry, seed, record, ends) for entry, seed, record in records)
         (TABLES / f"classic-{section.name}.json").write_text(json.dumps(vars(ends), indent=1) + "\n", encoding="utf-8")
+
+
+def draw() -> None:
+    """The page's picture, by ``llm-morl front``, of the first seeds of some methods of the first section."""
+    dent = next(section for section in SECTIONS if section.name == "dent")
+    chosen = [folder_of(dent, entry, 0) for entry in dent.entries if entry.method in PICTURED]
+    command = (sys.executable, "-m", "llm_morl_agents.cli", "front", "--env", dent.env_id, "--from")
+    out = RUNS / "front-dent"
+    subprocess.run([*command, *map(str, chosen), "--out", str(out)], check=True, stdout=subprocess.DEVNULL)
+    shutil.copyfile(out / "front.png", PICTURE)
 
 
 def _row(entry: Entry, seed: int, record: FrontRecord, ends: Baselines) -> dict[str, Any]:
@@ -276,7 +330,9 @@ def tables() -> dict[str, Any]:
             rows = list(csv.DictReader(opened))
         lines = [Line(e, tuple(row for row in rows if row["method"] == e.method)) for e in section.entries]
         ends = Baselines(**json.loads((TABLES / f"classic-{section.name}.json").read_text(encoding="utf-8")))
-        sections.append({"section": section, "lines": [line for line in lines if line.rows], "ends": ends})
+        shown = [line for line in lines if line.rows]
+        by_method = {line.entry.method: line for line in shown}
+        sections.append({"section": section, "lines": shown, "by": by_method, "ends": ends})
     return {"sections": {part["section"].name: part for part in sections}}
 
 
@@ -308,6 +364,8 @@ def main(
         run(sections, jobs)
     elif action == "export":
         export(sections)
+        if not sections or "dent" in sections:
+            draw()
     else:
         PAGE.write_text(page(), encoding="utf-8")
 

@@ -36,6 +36,21 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Unlearned:
+    """What a view is worth to a policy that learns nothing.
+
+    Args:
+        method: Name in the table.
+        view: Arguments of the view.
+        policy: ``"first"``: always the first option; ``"random"``: any valid one.
+    """
+
+    method: str
+    view: Mapping[str, Any]
+    policy: Literal["first", "random"] = "first"
+
+
+@dataclass(frozen=True)
 class Section:
     """A task and the methods that are compared on it.
 
@@ -48,6 +63,7 @@ class Section:
         entries: The methods.
         chance: Arguments of the view in which the random policy acts.
         problems: Of the evaluation.
+        unlearned: What learners have to beat.
     """
 
     name: str
@@ -58,6 +74,7 @@ class Section:
     env_kwargs: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     chance: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     problems: int = 256
+    unlearned: tuple[Unlearned, ...] = ()
 
 
 def classic(
@@ -98,8 +115,11 @@ INDEX_FEATURES = MappingProxyType({"view": "index", "k": 2, "language_model": "t
 INDEX_CERTAIN = MappingProxyType({**INDEX_FEATURES, "certainty": 0.99})
 TOKENS = MappingProxyType({"view": "token"})
 EASY = MappingProxyType({"difficulty": "easy"})
-#: Of networks that read candidates.
+#: Of networks that read candidates: one network for all that is seen, and one for each candidate.
 WIDE: dict[str, Any] = {"learning_rate": 1e-3, "batch_size": 64, "net_arch": [128, 128]}
+SHARED: dict[str, Any] = {"network": "shared", "learning_rate": 1e-3, "batch_size": 32, "net_arch": [64, 64]}
+SHARED_NOTE = "shared network"
+FIRST = "first option, nothing learned"
 
 #: Where most actions but the first do harm.
 EXPLORING: dict[str, Any] = {
@@ -148,7 +168,7 @@ SECTIONS: tuple[Section, ...] = (
     ),
     Section(
         "counts",
-        "CountsFront: a straight front and a cap",
+        "CountsFront: a concave front",
         "CountsFront-MO-v0",
         "front",
         (
@@ -177,6 +197,8 @@ SECTIONS: tuple[Section, ...] = (
         "ToolCall-MO-v0",
         "candidates",
         (
+            classic("envelope", 30, 6_000, view=CHOICE, method="envelope-shared", note=SHARED_NOTE, **SHARED),
+            classic("gpi_ls", 30, 6_000, view=CHOICE, method="gpi_ls-shared", note=SHARED_NOTE, **SHARED),
             classic("envelope", 30, 6_000, view=CHOICE, **WIDE),
             classic(
                 "envelope",
@@ -204,6 +226,7 @@ SECTIONS: tuple[Section, ...] = (
             classic("pcn", 30, 10_000, view=CHOICE, seeds=1),
         ),
         chance=CHOICE,
+        unlearned=(Unlearned(FIRST, CHOICE),),
     ),
     Section(
         "choice-easy",
@@ -211,11 +234,14 @@ SECTIONS: tuple[Section, ...] = (
         "ToolCall-MO-v0",
         "candidates",
         (
-            classic("envelope", 30, 6_000, view=CHOICE_EASY, **WIDE),
-            classic("gpi_ls", 30, 4_000, view=CHOICE_EASY, **WIDE),
+            classic("envelope", 30, 6_000, view=CHOICE_EASY, method="envelope-shared", note=SHARED_NOTE, **SHARED),
+            classic("gpi_ls", 30, 6_000, view=CHOICE_EASY, method="gpi_ls-shared", note=SHARED_NOTE, **SHARED),
+            classic("envelope", 30, 6_000, view=CHOICE_EASY, seeds=1, **WIDE),
+            classic("gpi_ls", 30, 4_000, view=CHOICE_EASY, seeds=1, **WIDE),
         ),
         env_kwargs=EASY,
         chance=CHOICE_EASY,
+        unlearned=(Unlearned(FIRST, CHOICE_EASY),),
     ),
     Section(
         "index",
@@ -224,6 +250,25 @@ SECTIONS: tuple[Section, ...] = (
         "gold",
         (
             classic("envelope", 120, 10_000, view=INDEX_CERTAIN, note="certain tokens written", **EXPLORING),
+            classic(
+                "envelope",
+                60,
+                6_000,
+                view=INDEX_CERTAIN,
+                method="envelope-60",
+                note="the same, half the time",
+                **EXPLORING,
+            ),
+            classic(
+                "envelope",
+                120,
+                10_000,
+                view=INDEX,
+                seeds=1,
+                method="envelope-undiscounted",
+                note="hidden state, k = 4, no discount",
+                **{**EXPLORING, **WIDE, "gamma": 1.0},
+            ),
             classic(
                 "envelope",
                 120,
@@ -245,18 +290,40 @@ SECTIONS: tuple[Section, ...] = (
                 **EXPLORING,
             ),
             classic(
+                "maskable_ppo_conditioned", 60, 1_000_000, view=TOKENS, preset="token", note="token view with masks"
+            ),
+            classic(
                 "maskable_ppo_conditioned",
                 60,
                 1_000_000,
                 view=TOKENS,
-                method="maskable_ppo_conditioned",
-                note="token view with masks",
+                preset="token",
+                seeds=1,
+                method="maskable_ppo_conditioned-constant",
+                note="the same, constant rate",
+                learning_rate=1e-3,
+                final_learning_rate=1e-3,
+            ),
+            classic(
+                "maskable_ppo_conditioned",
+                60,
+                1_000_000,
+                view=TOKENS,
+                preset="token",
+                seeds=1,
+                method="maskable_ppo_conditioned-embedding",
+                note="the same, embedded ids instead of copying",
+                network="tokens",
             ),
             family("conditioned", 60, "--policy", "tiny", method="lm-conditioned", note="language model"),
         ),
         env_kwargs=EASY,
         chance=TOKENS,
         problems=96,
+        unlearned=(
+            Unlearned(FIRST, INDEX_FEATURES),
+            Unlearned("random options, certain tokens written", INDEX_CERTAIN, "random"),
+        ),
     ),
     Section(
         "summaries",
@@ -264,11 +331,13 @@ SECTIONS: tuple[Section, ...] = (
         "Summarize-MO-v0",
         "candidates",
         (
+            classic("envelope", 30, 6_000, view=CHOICE_SUMMARIES, method="envelope-shared", note=SHARED_NOTE, **SHARED),
             classic("envelope", 30, 6_000, view=CHOICE_SUMMARIES, seeds=1, **WIDE),
-            family("conditioned", 60, "--policy", "tiny", seeds=1, method="lm-conditioned", note="language model"),
+            family("conditioned", 60, "--policy", "tiny", method="lm-conditioned", note="language model"),
             family("soup", 60, "--policy", "tiny", seeds=1, method="lm-soup", note="language models"),
         ),
         chance=CHOICE_SUMMARIES,
+        unlearned=(Unlearned(FIRST, CHOICE_SUMMARIES),),
         problems=128,
     ),
 )
