@@ -290,7 +290,13 @@ SECTIONS: tuple[Section, ...] = (
                 **EXPLORING,
             ),
             classic(
-                "maskable_ppo_conditioned", 60, 1_000_000, view=TOKENS, preset="token", note="token view with masks"
+                "maskable_ppo_conditioned",
+                60,
+                1_000_000,
+                view=TOKENS,
+                preset="token",
+                seeds=7,
+                note="token view with masks",
             ),
             classic(
                 "maskable_ppo_conditioned",
