@@ -104,6 +104,13 @@ def family(kind: str, seconds: float, *options: str, seeds: int = 3, method: str
     return Entry(method or kind, command, seconds, seeds, note=note)
 
 
+def masked(variant: str = "", *, seeds: int = 1, note: str, **settings: Any) -> Entry:
+    """Masked PPO, conditioned on weights, on the token view."""
+    algo = "maskable_ppo_conditioned"
+    method = f"{algo}-{variant}" if variant else algo
+    return classic(algo, 60, 1_000_000, view=TOKENS, preset="token", seeds=seeds, method=method, note=note, **settings)
+
+
 #: The small vocabularies: a step writes a letter.
 LETTERS = MappingProxyType({"view": "index", "k": 3, "obs_mode": "onehot"})
 #: Candidates that were written once, see `build_classic.write_candidates`.
@@ -289,38 +296,9 @@ SECTIONS: tuple[Section, ...] = (
                 note="option features alone, k = 2",
                 **EXPLORING,
             ),
-            classic(
-                "maskable_ppo_conditioned",
-                60,
-                1_000_000,
-                view=TOKENS,
-                preset="token",
-                seeds=7,
-                note="token view with masks",
-            ),
-            classic(
-                "maskable_ppo_conditioned",
-                60,
-                1_000_000,
-                view=TOKENS,
-                preset="token",
-                seeds=1,
-                method="maskable_ppo_conditioned-constant",
-                note="the same, constant rate",
-                learning_rate=1e-3,
-                final_learning_rate=1e-3,
-            ),
-            classic(
-                "maskable_ppo_conditioned",
-                60,
-                1_000_000,
-                view=TOKENS,
-                preset="token",
-                seeds=1,
-                method="maskable_ppo_conditioned-embedding",
-                note="the same, embedded ids instead of copying",
-                network="tokens",
-            ),
+            masked(seeds=7, note="token view with masks"),
+            masked("constant", note="the same, constant rate", learning_rate=1e-3, final_learning_rate=1e-3),
+            masked("embedding", note="the same, embedded ids instead of copying", network="tokens"),
             family("conditioned", 60, "--policy", "tiny", method="lm-conditioned", note="language model"),
         ),
         env_kwargs=EASY,

@@ -1,11 +1,10 @@
 """docs/classic.md says what the exported rows say."""
 
 import csv
-import importlib.util
-import sys
 from pathlib import Path
 
 import pytest
+from docs_script import docs_script
 
 from llm_morl_agents.classic import ALGORITHMS
 
@@ -14,14 +13,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="module")
 def script():
-    sys.path.insert(0, str(ROOT / "docs"))
-    spec = importlib.util.spec_from_file_location("classic_script", ROOT / "docs" / "build_classic.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["classic_script"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["classic_script"]
-    sys.path.remove(str(ROOT / "docs"))
+    with docs_script("build_classic") as module:
+        yield module
 
 
 def rows(section):

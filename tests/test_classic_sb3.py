@@ -13,17 +13,17 @@ require("stable_baselines3")
 require("sb3_contrib")
 
 from llm_morl_agents.classic import ALGORITHMS, assert_supported, train_classic  # noqa: E402  (after the skip)
-from llm_morl_agents.classic.sb3_policies import (  # noqa: E402
+from llm_morl_agents.classic.sb3_policies import (  # noqa: E402  (after the skip)
     CopyNetwork,
     TokenFeatures,
     copies_in_progress,
     mean_embedding,
     recent_tokens,
 )
-from llm_morl_env.candidates import GrammarCandidates, write_candidates  # noqa: E402
-from llm_morl_env.registration import make_task  # noqa: E402
-from llm_morl_env.wrappers import PromptWords, WeightConditioned  # noqa: E402
-from llm_morl_env.wrappers.prompt_words import TokenLayout  # noqa: E402
+from llm_morl_env.candidates import GrammarCandidates, write_candidates  # noqa: E402  (after the skip)
+from llm_morl_env.registration import make_task  # noqa: E402  (after the skip)
+from llm_morl_env.wrappers import PromptWords, WeightConditioned  # noqa: E402  (after the skip)
+from llm_morl_env.wrappers.prompt_words import TokenLayout  # noqa: E402  (after the skip)
 
 pytestmark = pytest.mark.sb3
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,7 +98,7 @@ def test_a_setting_that_an_argument_of_the_environment_shares_its_name_with_stay
 def test_only_runs_of_equal_settings_are_seeds_of_one_method(shuffle):
     """On a random grid of settings, views and seeds, in any order and place."""
     generator = np.random.default_rng(shuffle)
-    grid = [
+    grid: list[dict[str, Any]] = [
         {"view": view, "seed": seed, "settings": {"learning_rate": rate, "batch": batch, "gamma": 1}}
         for view in ("token", "index")
         for seed in range(3)
@@ -109,8 +110,8 @@ def test_only_runs_of_equal_settings_are_seeds_of_one_method(shuffle):
     methods = gather(found, title="t").methods
     expected: dict[tuple[object, ...], set[int]] = {}
     for about in chosen:
-        key = (about["view"], *dict(about["settings"]).values())  # type: ignore[call-overload]
-        expected.setdefault(key, set()).add(int(str(about["seed"])))
+        key = (about["view"], *about["settings"].values())
+        expected.setdefault(key, set()).add(about["seed"])
     grouped = [(m.view, *m.records[0].settings.values()) for m in methods]
     assert {key: {r.seed for r in m.records} for key, m in zip(grouped, methods, strict=True)} == expected
     assert all(len({r.seed for r in m.records}) == len(m.records) for m in methods)

@@ -1,11 +1,10 @@
 """docs/results.md says what the exported rows say."""
 
 import csv
-import importlib.util
-import sys
 from pathlib import Path
 
 import pytest
+from docs_script import docs_script
 
 from llm_morl_agents.experiments.controls import all_arms
 
@@ -14,12 +13,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="module")
 def results():
-    sys.path.insert(0, str(ROOT / "docs"))
-    spec = importlib.util.spec_from_file_location("results_script", ROOT / "docs" / "build_results.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
-    sys.path.remove(str(ROOT / "docs"))
+    with docs_script("build_results") as module:
+        yield module
 
 
 def test_the_page_is_what_the_tables_give(results):

@@ -111,7 +111,7 @@ class Algorithm:
             it. A setting is a keyword of the algorithm's constructor or of its ``train``, or one that the trainer's
             docstring names; ``curvature`` is for all, see `train_classic`.
         exploration: The share of the steps over which random actions become fewer; None where nothing of the kind falls
-            with the steps.
+            with the steps, or a setting of the library's own says it (``exploration_fraction``).
     """
 
     name: str
@@ -153,7 +153,7 @@ class Algorithm:
         (500, None)
         """
         share = settings.get("exploration_fraction", self.exploration)
-        if self.exploration is None or "epsilon_decay_steps" in settings:
+        if share is None or "epsilon_decay_steps" in settings:
             return None
         return max(int(total_timesteps * share), 1)
 
@@ -230,8 +230,6 @@ _MASKABLE: Mapping[str, Settings] = MappingProxyType(
 _SB3_A2C: Mapping[str, Settings] = MappingProxyType(
     {"default": MappingProxyType({"n_envs": 16, "n_steps": 16, "learning_rate": 1e-3, "ent_coef": 0.003, "gamma": 1.0})}
 )
-#: Of DQN's steps.
-EXPLORATION = 0.4
 _SB3_DQN: Mapping[str, Settings] = MappingProxyType(
     {
         "default": MappingProxyType(
@@ -239,7 +237,7 @@ _SB3_DQN: Mapping[str, Settings] = MappingProxyType(
                 "n_envs": 4,
                 "buffer_size": 20_000,
                 "learning_rate": 1e-3,
-                "exploration_fraction": EXPLORATION,
+                "exploration_fraction": 0.4,
                 "gamma": 1.0,
             }
         )
@@ -377,7 +375,6 @@ _ROWS = (
         sb3("train_dqn"),
         "sweep",
         presets=_SB3_DQN,
-        exploration=EXPLORATION,
     ),
     Algorithm(
         "maskable_ppo",

@@ -81,6 +81,7 @@ class Clock:
         self._recent: deque[NDArray[np.float64]] = deque(maxlen=RECENT)
         self._start = time.process_time()
         self._end: float | None = None
+        self._part = 0.0  # CPU-seconds at the beginning of the part that runs
         self._next = 0.0
         self._flag: InterruptFlag | None = None
         self._stdout = sys.stdout  # before a library is silenced
@@ -96,9 +97,10 @@ class Clock:
         return (time.process_time() if self._end is None else self._end) - self._start
 
     @property
-    def remaining(self) -> float:
-        """The share of the training that is left, in [0, 1]: of the steps or of the time, whichever is less."""
-        return max(0.0, min(1 - self.steps / self._total, 1 - self.cpu_seconds / self._limit))
+    def time_left(self) -> float:
+        """The share of the time that is left, in [0, 1]; inside `until`, of that part. 1 where time ends nothing."""
+        part = self._limit - self._part
+        return 1.0 if part == float("inf") else max(0.0, min(1.0, (self._limit - self.cpu_seconds) / part))
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
@@ -118,6 +120,7 @@ class Clock:
     def until(self, cpu_seconds: float) -> Iterator[None]:
         """End the body alone when so much time is over, counted from the beginning of `running`."""
         whole, self._limit = self._limit, min(self._limit, cpu_seconds)
+        before, self._part = self._part, min(self.cpu_seconds, self._limit)
         try:
             yield
         except TrainingStopped:
@@ -125,7 +128,7 @@ class Clock:
                 raise
             self.stopped = None
         finally:
-            self._limit = whole
+            self._limit, self._part = whole, before
 
     def tick(self, steps: int = 1) -> None:
         """Count steps of the training environment, none for those of an evaluation.

@@ -188,7 +188,7 @@ def _train_commands(job: Job, algorithm: type[Any]) -> Trained:
 
 
 def train_envelope(job: Job) -> Trained:
-    """Envelope Q-learning (Yang et al., 2019). ``network``: see `own_network`."""
+    """Envelope Q-learning (Yang et al., 2019). ``network``: see `shares_network`."""
     with importing():
         from morl_baselines.multi_policy.envelope.envelope import Envelope
 
@@ -200,7 +200,7 @@ def train_envelope(job: Job) -> Trained:
             epsilon_decay_steps=job.exploration_steps(),
             num_eval_weights_for_front=bench.n_objectives,  # fewer fail in pymoo
         )
-        shared = own_network(bench)
+        shared = shares_network(bench)
         agent = Envelope(env=bench.env, seed=job.seed, log=True, device="cpu", **built)
         if shared:
             (agent.q_net,), (agent.target_q_net,) = shared_networks(bench.env, agent.net_arch, 1)
@@ -211,7 +211,7 @@ def train_envelope(job: Job) -> Trained:
 
 
 def train_gpi_ls(job: Job) -> Trained:
-    """GPI Linear Support (Alegre et al., 2023). ``network``: see `own_network`."""
+    """GPI Linear Support (Alegre et al., 2023). ``network``: see `shares_network`."""
     with importing():
         from morl_baselines.multi_policy.gpi_pd.gpi_pd import GPILS
 
@@ -228,7 +228,7 @@ def train_gpi_ls(job: Job) -> Trained:
             eval_mo_freq=job.total_timesteps + 1,
             checkpoints=False,
         )
-        shared = own_network(bench)
+        shared = shares_network(bench)
         if len(built.get("net_arch", (1, 1))) < 2:
             raise ValueError(
                 "algo_kwargs['net_arch'] of 'gpi_ls' must be at least two sizes, of the layer that the library's "
@@ -246,7 +246,7 @@ def train_gpi_ls(job: Job) -> Trained:
     return bench.family(partial(gpi_player, agent.q_nets[0], torch.stack(agent.weight_support)))
 
 
-def own_network(bench: Bench) -> bool:
+def shares_network(bench: Bench) -> bool:
     """Whether the setting ``network`` asks for another network than the library's.
 
     ``"flat"``, the default, is the library's own, a perceptron over the whole observation. ``"shared"`` scores each

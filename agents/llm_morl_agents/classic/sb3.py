@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 
 from llm_morl_agents.classic.actors import ClassicPolicy, PlayerMaker, Stage, Stateless, numbers, with_claim
 from llm_morl_agents.classic.algorithms import Job, Trained
-from llm_morl_agents.classic.clock import Clock
 from llm_morl_agents.classic.compat import seeded
 from llm_morl_agents.classic.environments import AnyEnv, Floats, Watched
 from llm_morl_agents.classic.morl_baselines import lattice, swept
@@ -121,13 +120,12 @@ class Sb3Bench:
             return gym.wrappers.TransformObservation(env, _as_floats, floats)
         return env
 
-    def model(self, algorithm: type[Any], scalarise: Callable[[AnyEnv], AnyEnv], time_left: Callable[[], float]) -> Any:
+    def model(self, algorithm: type[Any], scalarise: Callable[[AnyEnv], AnyEnv]) -> Any:
         """An untrained model.
 
         Args:
             algorithm: Of the library.
             scalarise: Makes the reward one number.
-            time_left: The share of the model's time that is left, in [0, 1].
 
         Raises:
             ValueError: If a setting is no keyword of the algorithm's constructor, or out of range.
@@ -154,7 +152,8 @@ class Sb3Bench:
                     f"algo_kwargs['final_learning_rate'] must lie in [0, learning_rate={first!r}], got {final!r}"
                 )
             # What is left of the steps is below 0 where the last rollout goes beyond them.
-            given["learning_rate"] = lambda left: final + (first - final) * max(0.0, min(left, time_left()))
+            clock = self.job.clock
+            given["learning_rate"] = lambda left: final + (first - final) * max(0.0, min(left, clock.time_left))
         job = self.job
         policy: str | type[CopyPolicy] = "MlpPolicy"
         policy_kwargs = dict(given.pop("policy_kwargs", None) or {})
@@ -267,7 +266,7 @@ def train_maskable_ppo_conditioned(job: Job) -> Trained:
 
     bench = Sb3Bench(job, masked=True)
     with one_thread(), seeded(job.seed):
-        model = bench.model(MaskablePPO, WeightConditioned, lambda: job.clock.remaining)
+        model = bench.model(MaskablePPO, WeightConditioned)
         with job.clock.running():
             model.learn(job.total_timesteps)
 
@@ -285,19 +284,12 @@ def train_sweep(job: Job, algorithm: type[Any], *, masked: bool) -> Trained:
     models: list[Any] = []
     with one_thread(), seeded(job.seed), job.clock.running():
         for number, weights in enumerate(preferences, start=1):
-            part = job.clock.max_cpu_seconds / len(preferences)
-            until = part * number
-            time_left = partial(share_left, job.clock, until, part)
-            model = bench.model(algorithm, partial(ScalarizedReward, weights=weights), time_left)
-            models.append(model)
-            model.learn(steps, callback=lambda *_, until=until: job.clock.cpu_seconds < until)
+            with job.clock.until(job.clock.max_cpu_seconds * number / len(preferences)):
+                model = bench.model(algorithm, partial(ScalarizedReward, weights=weights))
+                models.append(model)
+                model.learn(steps)
     policies = [bench.policy(model, w, conditioned=False) for model, w in zip(models, preferences, strict=False)]
     return Trained(tuple(with_claim(policy, job.seed) for policy in policies))
-
-
-def share_left(clock: Clock, until: float, part: float) -> float:
-    """Of a part of a training's time, which ends at ``until`` CPU-seconds, the share that is left, in [0, 1]."""
-    return 1.0 if part == np.inf else max(0.0, min(1.0, (until - clock.cpu_seconds) / part))
 
 
 def _as_floats(observation: NDArray[Any]) -> NDArray[np.float32]:

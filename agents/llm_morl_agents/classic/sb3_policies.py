@@ -89,6 +89,8 @@ class CopyNetwork(BaseFeaturesExtractor):
     LATE = 0.0
     ECHO = 1.0
     SAID = 4.0
+    #: The mean over the free words, some ten tokens, is made about as large as a token's embedding.
+    REQUEST = 4.0
 
     def __init__(
         self, observation_space: Box, layout: TokenLayout, texts: Sequence[str], dim: int = 32, hidden: int = 64
@@ -128,7 +130,7 @@ class CopyNetwork(BaseFeaturesExtractor):
         begun, complete = copies_in_progress(words, offsets, recent)  # (B, S)
         goes_on = begun & (offsets > 0)
         last = (GAIN * self.tokens(recent[:, -_RECENT:])).flatten(1)
-        asked = self._mean(words, spoken > 0) * 4.0
+        asked = self._mean(words, spoken > 0) * self.REQUEST
         hidden = self.trunk(
             torch.cat(
                 [
